@@ -1,0 +1,285 @@
+"""The only training loop."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Literal, final
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+
+from seamwise.chain import ChainNet
+from seamwise.errors import TrainingError
+from seamwise.metrics import Target
+from seamwise.settings import Fit
+from seamwise.shapes import Bool, Float, Int, Shaped, Tensor
+from seamwise.supply import batches
+
+EVALUATION_BATCH = 512
+
+Watch = Callable[[int, int, float], None]
+"""(step, the last step if it does not stop before, best validation error so far) -> None"""
+
+
+@final
+@dataclass(frozen=True)
+class Examples:
+    """What a training or a scoring reads: inputs, labels, and for which items each label is known."""
+
+    inputs: dict[str, Tensor]
+    labels: dict[str, Tensor]
+    known: dict[str, Bool[Tensor, " n"]]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.inputs.values())))
+
+    def __getitem__(self, rows: Int[Tensor, " m"] | slice) -> "Examples":
+        return Examples(*({name: v[rows] for name, v in part.items()} for part in self._parts))
+
+    def to(self, device: torch.device) -> "Examples":
+        return Examples(*({name: v.to(device) for name, v in part.items()} for part in self._parts))
+
+    @property
+    def _parts(self) -> tuple[dict[str, Tensor], ...]:
+        return self.inputs, self.labels, self.known
+
+
+@final
+@dataclass(frozen=True)
+class Term:
+    """One part of the objective: a target's loss over the items with its label, times a weight."""
+
+    target: Target
+    weight: float = 1.0
+
+
+@final
+@dataclass(frozen=True)
+class Fitted:
+    """What a training came to: the best averaged weights by validation, and how they were found."""
+
+    weights: dict[str, Tensor] = field(repr=False)
+    error: float
+    loss: float
+    rate: float
+    n_steps: int  # of all tries together
+    seconds: float
+    stopped: Literal["converged", "reached", "max_steps", "nothing to train"]
+    history: tuple[tuple[int, float, float], ...] = field(default=(), repr=False)  # step, training loss, error
+
+
+def fit(
+    make: Callable[[], ChainNet],
+    train: Examples,
+    validation: Examples,
+    terms: Sequence[Term],
+    chosen_by: Target,
+    settings: Fit,
+    seed: int,
+    stop_at: float | None = None,
+    watch: Watch | None = None,
+) -> Fitted:
+    """Train a new network from `make` once a learning rate, and keep the best on validation.
+
+    chosen_by: whose validation error decides when to stop and which weights to keep.
+    Raises TrainingError where there is nothing to train on, or every rate ended in numbers that are not finite.
+    """
+    start = time.perf_counter()
+    if not len(train) or not len(validation):
+        raise TrainingError(
+            f"no {'training' if not len(train) else 'validation'} item has a label of {chosen_by.field!r}"
+        )
+    tries, diverged = [], ""
+    for rate in settings.rates:
+        try:
+            tries.append(_try(make(), train, validation, terms, chosen_by, settings, rate, seed, stop_at, watch))
+        except FloatingPointError as error:
+            diverged = str(error)
+            continue
+        if tries[-1].stopped == "reached":
+            break
+    if not tries:
+        raise TrainingError(
+            diverged, remedy="check the loss and metric on your labels, or give lower rates in seamwise.Fit"
+        )
+    best = min(tries, key=lambda t: (t.error, t.loss))
+    n_steps = sum(t.n_steps for t in tries)
+    return Fitted(
+        best.weights, best.error, best.loss, best.rate, n_steps, time.perf_counter() - start, best.stopped, best.history
+    )
+
+
+def _try(
+    net: ChainNet,
+    train: Examples,
+    validation: Examples,
+    terms: Sequence[Term],
+    chosen_by: Target,
+    settings: Fit,
+    rate: float,
+    seed: int,
+    stop_at: float | None,
+    watch: Watch | None,
+) -> Fitted:
+    fabric = _fabric(settings.accelerator, settings.precision, settings.n_devices)
+    torch.manual_seed(seed)
+    train, validation = train.to(fabric.device), validation.to(fabric.device)
+    weights = [p for p in net.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(weights, lr=rate, weight_decay=settings.weight_decay, fused=True)
+    model, stepper = fabric.setup(net, optimizer)
+    kept = AveragedModel(net, multi_avg_fn=_averaging(settings.average))
+    objective = Objective(terms, train, fabric.global_rank, fabric.world_size)
+    best = Fitted({}, float("inf"), float("inf"), rate, 0, 0.0, "max_steps")
+    best_step, total, stopped, history = 0, torch.zeros((), device=fabric.device), "max_steps", []
+    step = 0
+    model.train()
+    for step, rows in enumerate(shuffled(len(train), settings.batch, seed, settings.max_steps), start=1):
+        for group in optimizer.param_groups:
+            group["lr"] = rate * min(1.0, step / max(1, settings.warmup))
+        loss = objective(model, rows.to(fabric.device))
+        if loss is not None:
+            fabric.backward(loss)
+            torch.nn.utils.clip_grad_norm_(weights, settings.clip, foreach=True)
+            stepper.step()
+            optimizer.zero_grad()
+            kept.update_parameters(net)
+            total += loss.detach()
+        if step % settings.eval_every and step != settings.max_steps:
+            continue
+        chain_net = _inner(kept)
+        error, held_loss = score(chain_net, validation, chosen_by)
+        _check_finite(float(total), held_loss, error, chosen_by, step)
+        history.append((step, float(total) / settings.eval_every, error))
+        total.zero_()
+        if (error, held_loss) < (best.error, best.loss):
+            best_step = step if error < best.error or not best.n_steps else best_step
+            state = {k: v.detach().cpu().clone() for k, v in chain_net.state_dict().items()}
+            best = Fitted(state, error, held_loss, rate, step, 0.0, "max_steps")
+        if watch is not None:
+            watch(step, settings.max_steps, best.error)
+        if stop_at is not None and error <= stop_at:
+            stopped = "reached"
+            break
+        if step >= settings.min_steps and step >= 1.5 * best_step + settings.patience:
+            stopped = "converged"
+            break
+    return Fitted(best.weights, best.error, best.loss, rate, step, 0.0, stopped, tuple(history))  # type: ignore[arg-type]
+
+
+@final
+class Objective:
+    """The weighted sum of the terms' losses on some rows, each over the items that have its label."""
+
+    def __init__(self, terms: Sequence[Term], train: Examples, rank: int = 0, n_ranks: int = 1) -> None:
+        self._terms, self._train = terms, train
+        self._complete = {t.target.field: bool(train.known[t.target.field].all()) for t in terms}
+        self._rank, self._n_ranks = rank, n_ranks
+
+    def __call__(self, model: nn.Module, rows: Int[Tensor, " batch"]) -> Float[Tensor, ""] | None:
+        """The loss, or None where no row has a label to learn from. Several ranks share the rows."""
+        own = rows[self._rank :: self._n_ranks] if self._n_ranks > 1 else rows
+        written = model({name: v[own] for name, v in self._train.inputs.items()})
+        total: Tensor | None = None
+        for term in self._terms:
+            value = self._term(term.target, written[term.target.field], own, rows)
+            if value is not None and value.requires_grad:
+                total = term.weight * value if total is None else total + term.weight * value
+        if total is None and self._n_ranks > 1:  # the other ranks wait for this one's gradient
+            total = sum((p.sum() * 0 for p in model.parameters() if p.requires_grad), torch.zeros(()))
+        return total
+
+    def _term(
+        self, target: Target, written: Shaped[Tensor, "own *each"], own: Int[Tensor, " own"], rows: Int[Tensor, " batch"]
+    ) -> Float[Tensor, ""] | None:
+        labels = self._train.labels[target.field][own]
+        if self._complete[target.field]:
+            return target.loss(written, labels).mean()
+        known = self._train.known[target.field]
+        here = known[own]
+        n_here = int(here.sum())
+        if not n_here:
+            return None
+        value = target.loss(written[here], labels[here]).mean()
+        return value if self._n_ranks == 1 else value * n_here * self._n_ranks / int(known[rows].sum())
+
+
+def score(net: ChainNet, examples: Examples, target: Target) -> tuple[float, float]:
+    """(mean error, mean loss) of a target over the items with its label."""
+    written = write(net, examples.inputs, [target.field])[target.field]
+    known = examples.known[target.field]
+    labels = examples.labels[target.field][known]
+    return float(item_errors(target, written[known], labels).mean()), float(
+        target.loss(written[known], labels).float().mean()
+    )
+
+
+def item_errors(target: Target, written: Shaped[Tensor, "n *each"], labels: Shaped[Tensor, "n *any"]) -> Tensor:
+    """The metric's error of each item. Raises TrainingError where it is not one finite number an item."""
+    errors = target.metric(written, labels)
+    if errors.shape != (len(labels),) or not bool(torch.isfinite(errors).all()):
+        raise TrainingError(
+            f"the metric of {target.field!r} returned no finite error for each item",
+            given=f"shape {list(errors.shape)}, {int((~torch.isfinite(errors)).sum())} not finite",
+            expected=f"shape [{len(labels)}], lower is better",
+            remedy=f"mend the metric of {target.field!r}",
+        )
+    return errors.float()
+
+
+def write(net: ChainNet, inputs: dict[str, Tensor], fields: Sequence[str]) -> dict[str, Tensor]:
+    """Run a network in evaluation mode over all items, a batch at a time; the fields that were asked for."""
+    net.eval()
+    pieces: dict[str, list[Tensor]] = {name: [] for name in fields}
+    n = len(next(iter(inputs.values())))
+    with torch.no_grad():
+        for rows in batches(n, EVALUATION_BATCH):
+            written = net({name: v[rows] for name, v in inputs.items()})
+            for name in fields:
+                pieces[name].append(written[name])
+    return {name: torch.cat(parts) for name, parts in pieces.items()}
+
+
+def shuffled(n: int, size: int, seed: int, n_steps: int) -> Iterator[Int[Tensor, " batch"]]:
+    """Rows for n_steps steps: pass after pass over all n in a new order, the rest of a pass dropped."""
+    generator = torch.Generator().manual_seed(seed)
+    size, given = min(size, n), 0
+    while given < n_steps:
+        order = torch.randperm(n, generator=generator)
+        for at in range(0, n - size + 1, size):
+            yield order[at : at + size]
+            given += 1
+            if given == n_steps:
+                return
+
+
+def _averaging(most: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:
+    """A running average that forgets its start: the share kept grows to `most` (Izmailov 2018 averages evenly)."""
+
+    def average(kept: Sequence[Tensor], new: Sequence[Tensor], n: Tensor | int) -> None:
+        share = min(most, (1 + int(n)) / (10 + int(n)))
+        torch._foreach_lerp_(list(kept), list(new), 1 - share)
+
+    return average
+
+
+def _inner(kept: AveragedModel) -> ChainNet:
+    assert isinstance(kept.module, ChainNet)
+    return kept.module
+
+
+def _check_finite(total: float, held_loss: float, error: float, target: Target, step: int) -> None:
+    for name, value in (("training loss", total), ("validation loss", held_loss), ("validation error", error)):
+        if value != value or value in (float("inf"), float("-inf")):
+            raise FloatingPointError(f"the {name} of {target.field!r} was {value} by step {step}")
+
+
+@lru_cache(maxsize=1)
+def _fabric(accelerator: str, precision: str, n_devices: int) -> Fabric:
+    strategy = "ddp_find_unused_parameters_true" if n_devices > 1 else "auto"
+    fabric = Fabric(accelerator=accelerator, precision=precision, devices=n_devices, strategy=strategy)  # type: ignore[arg-type]
+    if n_devices > 1:
+        fabric.launch()
+    return fabric

@@ -1,0 +1,241 @@
+"""Task: what is to be answered, by which chain or direct network, from which supply; and loading one."""
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, final
+
+import torch
+
+from seamwise.borders import check_borders
+from seamwise.chain import Chain
+from seamwise.errors import SeamwiseError, TaskError
+from seamwise.metrics import Target
+from seamwise.settings import Fit
+from seamwise.shapes import NDArray, Tensor
+from seamwise.stage import Estimator, Learned
+from seamwise.supply import Supply
+
+SYSTEMS = ("digits",)
+
+Item = Mapping[str, NDArray]
+"""One example, or what was written for it: {field: array}."""
+
+
+@final
+@dataclass(frozen=True)
+class Task:
+    """What is to be answered, and everything a study needs.
+
+    chain:   a Chain, or {variant: Chain} where stages have variants; the first is the one `train` takes
+    answer:  the Target that the chain and the direct network write, with labels in the supply
+    direct:  one Learned stage from inputs to answer, or {"direct": ..., "larger": ...}; None leaves it out
+    trivial: labels [n, ...] -> what one answers without looking, in written form and without the batch axis;
+             by default the mean of the labels' gold forms (for categories: their shares)
+    draw:    (item, written) -> picture, uint8 [height, width, 3], for reports
+    read:    a file -> the inputs of one item, {field: array}; by default an .npz file of them
+    tell:    what was written for one item -> something JSON can hold; by default the answer itself
+    fit:     how long and how fast to train, for every regime alike
+
+    Building one checks every border and label. Raises ChainError, SupplyError or TaskError.
+    """
+
+    name: str
+    chain: Chain | Mapping[str, Chain]
+    answer: Target
+    supply: Supply
+    direct: Learned | Mapping[str, Learned] | None = None
+    trivial: Callable[[Tensor], Tensor] | None = None
+    draw: Callable[[Item, Item], NDArray] | None = None
+    read: Callable[[Path], Item] | None = None
+    tell: Callable[[Item], Any] | None = None
+    fit: Fit = field(default_factory=Fit)
+
+    def __post_init__(self) -> None:
+        if not self.variants:
+            raise TaskError(f"task {self.name!r} has no chain")
+        clash = set(self.variants) & set(self.directs)
+        if clash:
+            raise TaskError(f"task {self.name!r}: {clash.pop()!r} names both a chain and a direct network")
+        self.supply.held(self.answer.field)
+        for variant, chain in (self.variants | self.directs).items():
+            self._check(variant, chain)
+        self._check_size()
+
+    @property
+    def variants(self) -> dict[str, Chain]:
+        """{variant: chain}; a single chain is called "chain"."""
+        return {"chain": self.chain} if isinstance(self.chain, Chain) else dict(self.chain)
+
+    @property
+    def directs(self) -> dict[str, Chain]:
+        """{name: a chain of the one direct stage}; a single one is called "direct"."""
+        if self.direct is None:
+            return {}
+        named = {"direct": self.direct} if isinstance(self.direct, Learned) else self.direct
+        return {name: Chain([stage]) for name, stage in named.items()}
+
+    @cached_property
+    def signature(self) -> dict[str, str]:
+        """A hash of each variant and direct network, before training."""
+        return {name: chain.signature for name, chain in (self.variants | self.directs).items()}
+
+    @cached_property
+    def digest(self) -> str:
+        """A hash of the data."""
+        return self.supply.digest
+
+    def chain_of(self, variant: str) -> Chain:
+        """The chain of a variant, or of a direct network. Raises TaskError."""
+        chains = self.variants | self.directs
+        if variant not in chains:
+            raise TaskError(f"task {self.name!r} has no variant {variant!r}", expected=f"one of {', '.join(chains)}")
+        return chains[variant]
+
+    def targets(self, chain: Chain) -> dict[str, Target]:
+        """{field: target} of all that can be trained or scored in a chain: its stages' and the answer."""
+        return {name: target for name, (_, target) in chain.targets.items()} | {self.answer.field: self.answer}
+
+    def guess(self, labels: Tensor, target: Target | None = None) -> Tensor:
+        """The trivial prediction, in written form, from training labels [n, ...]."""
+        target = target or self.answer
+        if self.trivial is not None and target is self.answer:
+            return self.trivial(labels)
+        return target.gold(labels).mean(0)
+
+    def without_supply(self) -> "Task":
+        """The task to send to another process, which maps the supply from disk. Nothing is checked again."""
+        _ = self.signature, self.digest, [s.signature for c in self.variants.values() for s in c.stages]
+        return _unchecked(self, None)
+
+    def with_supply(self, supply: Supply) -> "Task":
+        """The same task on another supply, unchecked."""
+        return _unchecked(self, supply)
+
+    def _check(self, variant: str, chain: Chain) -> None:
+        try:
+            for name in chain.inputs:
+                self._check_input(name, chain)
+            targets = self.targets(chain)
+            if self.answer.field not in [o for s in chain.stages for o in s.outputs]:
+                raise TaskError(
+                    f"no stage writes the answer {self.answer.field!r}",
+                    given=f"stages that write {', '.join(o for s in chain.stages for o in s.outputs)}",
+                )
+            for stage in chain.stages:
+                for target in stage.targets:
+                    self.supply.held(target.field)
+            for few in (2, 3):
+                inputs, gold = self._few(chain, few)
+                check_borders(chain, inputs, {f: v for f, v in gold.items() if f in targets}, targets)
+        except SeamwiseError as error:
+            lines = str(error).splitlines()
+            raise type(error)("\n".join([f"task {self.name!r}, {variant}: {lines[0]}", *lines[1:]])) from error.__cause__
+
+    def _check_input(self, name: str, chain: Chain) -> None:
+        reader = next(stage.name for stage in chain.stages if name in stage.inputs)
+        if name not in self.supply.fields:
+            raise TaskError(
+                f"stage {reader!r} reads {name!r}, which no stage before it writes and no table has",
+                given=f"tables with {', '.join(sorted(self.supply.fields))}",
+                remedy=f"add {name!r} to a table, or a stage that writes it",
+            )
+        missing = int((~self.supply.present[name]).sum())
+        if missing:
+            raise TaskError(
+                f"stage {reader!r} reads the input {name!r}, which {missing} examples lack",
+                remedy="inputs must be there for every example; labels alone may be missing",
+            )
+
+    def _few(self, chain: Chain, n: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Inputs and labels of a few training items that have as many labels as any has."""
+        labels = [f for f in self.targets(chain) if f in self.supply.fields]
+        rows = self.supply.rows("train")
+        known = torch.stack([self.supply.known(f, rows) for f in labels]).sum(0)
+        first = rows[torch.argsort(known, descending=True, stable=True).numpy()[: max(n, 2)]]
+        return self.supply.take(chain.inputs, first), self.supply.take(labels, first)
+
+    def _check_size(self) -> None:
+        """The fairness rule: the first direct network has at most twice the parameters of the largest chain."""
+        if not self.directs:
+            return
+        most = max(n_parameters(chain) for chain in self.variants.values())
+        name, chain = next(iter(self.directs.items()))
+        if n_parameters(chain) > 2 * most > 0:
+            raise TaskError(
+                f"task {self.name!r}: the direct network {name!r} is too large to compare",
+                given=f"{n_parameters(chain):,} parameters",
+                expected=f"at most {2 * most:,}, twice the chain's",
+                remedy="give a smaller one first; larger ones may follow it",
+            )
+
+
+def n_parameters(chain: Chain) -> int:
+    """All weights of a chain's networks, frozen ones too."""
+    return sum(p.numel() for p in chain.build(0).parameters())
+
+
+def _unchecked(task: Task, supply: Supply | None) -> Task:
+    copy = object.__new__(Task)
+    copy.__dict__.update(task.__dict__ | {"supply": supply})
+    return copy
+
+
+def load_task(source: str) -> Task:
+    """The task of a shipped system, by name, or of a Python file that sets `task`.
+
+    Raises TaskError naming the file, and the line where its Python fails.
+    """
+    if source in SYSTEMS:
+        return _task_of(importlib.import_module(f"seamwise.systems.{source}.task"), source)
+    path = Path(source)
+    if path.suffix != ".py":
+        raise TaskError(
+            f"no task {source!r}", expected=f"{', '.join(SYSTEMS)}, or a Python file that sets `task`"
+        )
+    if not path.is_file():
+        raise TaskError(f"{path}: no such file", expected="a Python file that sets `task`")
+    name = f"seamwise_task_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    sys.path.insert(0, str(path.parent.resolve()))
+    try:
+        spec.loader.exec_module(module)
+    except SeamwiseError:
+        raise
+    except Exception as error:
+        raise _file_error(path, error) from error
+    finally:
+        sys.path.remove(str(path.parent.resolve()))
+    return _task_of(module, source)
+
+
+def _file_error(path: Path, error: Exception) -> TaskError:
+    line = getattr(error, "lineno", None)
+    trace = error.__traceback__
+    while line is None and trace is not None:
+        if Path(trace.tb_frame.f_code.co_filename) == path.resolve() or trace.tb_frame.f_code.co_filename == str(path):
+            at = trace.tb_lineno
+        trace = trace.tb_next
+        line = at if trace is None else None
+    return TaskError(
+        f"{path}, line {line}: {type(error).__name__}: {error}", remedy="mend the file, then run the command again"
+    )
+
+
+def _task_of(module: Any, source: str) -> Task:
+    task = getattr(module, "task", None)
+    if not isinstance(task, Task):
+        raise TaskError(
+            f"{source}: sets no `task`",
+            given="nothing" if task is None else f"task = {type(task).__name__}",
+            expected="task = seamwise.Task(...)",
+        )
+    return task

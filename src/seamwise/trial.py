@@ -1,0 +1,176 @@
+"""Trial: the frozen record of one training; a collection of them, in and out as JSON lines."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal, final
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from seamwise.errors import RunError, StorageError
+
+Regime = Literal["independent", "sequential", "tuned", "joint", "endtoend", "direct"]
+REGIMES: tuple[Regime, ...] = ("independent", "sequential", "tuned", "joint", "endtoend", "direct")
+
+
+class StageScore(BaseModel):
+    """One field's mean error over the test items that have its label."""
+
+    model_config = ConfigDict(frozen=True)
+
+    field: str
+    stage: str
+    error: float  # within the chain, on what the stages before it wrote
+    error_on_gold_input: float | None  # None where no gold input exists, or the stage has nothing before it
+    trivial: float
+    unit: str
+
+
+class Trial(BaseModel):
+    """One training of one task: where it stands in the study, what it scored, what it cost.
+
+    `error` is the mean over the test items; each item's is in `predictions/ID.npz` beside `trials.jsonl`.
+    A failed trial has its `message` and no scores.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    task: str
+    variant: str
+    regime: Regime
+    budget: dict[str, int]
+    seed: int
+    status: Literal["done", "failed"]
+    message: str = ""
+
+    error: float | None = None
+    trivial: float | None = None  # the trivial predictor's error on the same test items
+    train_error: float | None = None  # of the answer, on the items whose answer it was trained on
+    stages: tuple[StageScore, ...] = ()
+    untrained: str = ""  # why it counts as "did not train" on its own evidence, else empty
+    notes: tuple[str, ...] = ()
+
+    seconds: float = 0.0  # of training, shared stage trainings counted in full
+    n_steps: int = 0
+    n_parameters: int = 0
+    latency_ms: float | None = None  # one item alone, median
+    trainings: tuple[str, ...] = ()  # hashes of the trainings that compose it
+
+    @property
+    def row(self) -> tuple[str, str]:
+        """What is compared: (variant, regime)."""
+        return self.variant, self.regime
+
+
+CLEARLY = 0.25  # of the trivial predictor's error: a training error this much above another's is clearly above
+
+
+def did_not_train(trials: Sequence[Trial]) -> dict[str, str]:
+    """Which trials did not train, by id, and why.
+
+    Either no better than the trivial predictor on its own training items, or, with the same network, budget
+    and seed, a training error clearly above what another regime reached that also had the answer to train on.
+    Not to be confused with training well and not generalising.
+    """
+    why = {t.id: t.untrained for t in trials if t.untrained}
+    by_the_answer = [t for t in trials if t.regime in ("tuned", "joint", "endtoend") and t.status == "done"]
+    for trial in by_the_answer:
+        peers = [p for p in by_the_answer if _same_network(p, trial)]
+        best = min(peers, key=lambda p: _share(p))
+        if trial.id not in why and _share(trial) > _share(best) + CLEARLY:
+            why[trial.id] = (
+                f"its training error is {_share(trial):.2f} of the trivial predictor's; "
+                f"{best.regime} reached {_share(best):.2f} with the same network"
+            )
+    return why
+
+
+def _same_network(a: Trial, b: Trial) -> bool:
+    return (a.variant, a.budget, a.seed) == (b.variant, b.budget, b.seed)
+
+
+def _share(trial: Trial) -> float:
+    if trial.train_error is None or not trial.trivial:
+        return 0.0
+    return trial.train_error / trial.trivial
+
+
+@final
+class TrialLog:
+    """`trials.jsonl`: one line a trial, appended; read again, the last line of an id counts.
+
+    A line cut short by a kill is dropped when the log is opened for writing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __iter__(self) -> Iterator[Trial]:
+        return iter(self.read())
+
+    def read(self) -> list[Trial]:
+        """Raises RunError, naming the line, where a whole line is no trial."""
+        if not self.path.exists():
+            return []
+        latest: dict[str, Trial] = {}
+        for number, line in enumerate(self._whole_lines(), start=1):
+            try:
+                trial = Trial.model_validate_json(line)
+            except ValidationError as error:
+                raise RunError(
+                    f"{self.path}: line {number} is no trial",
+                    given=line[:80].decode(errors="replace"),
+                    expected=f"the fields of a trial ({error.error_count()} do not fit)",
+                    remedy="delete that line, or choose another run folder",
+                ) from None
+            latest[trial.id] = trial
+        return list(latest.values())
+
+    def append(self, trials: Iterable[Trial]) -> None:
+        """Add lines and force them to the disk. Raises StorageError where that fails."""
+        text = "".join(trial.model_dump_json() + "\n" for trial in trials).encode()
+        before = self.path.stat().st_size if self.path.exists() else 0
+        try:
+            with self.path.open("ab") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            if self.path.exists():
+                os.truncate(self.path, before)
+            raise storage_error(self.path, error) from error
+
+    def mend(self) -> None:
+        """Drop a last line that was cut short."""
+        if self.path.exists():
+            os.truncate(self.path, sum(len(line) + 1 for line in self._whole_lines()))
+
+    def _whole_lines(self) -> list[bytes]:
+        return self.path.read_bytes().split(b"\n")[:-1]
+
+
+def storage_error(path: Path, error: OSError) -> StorageError:
+    """The same sentence wherever the disk refuses."""
+    return StorageError(
+        f"{path}: cannot be written",
+        given=error.strerror or str(error),
+        remedy="free space or choose another folder, then run the same command again: finished trials are kept",
+    )
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all. Raises StorageError."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_bytes(content)
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise storage_error(path, error) from error
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write an object as indented JSON, whole or not at all. Raises StorageError."""
+    write_whole(path, (json.dumps(content, indent=1) + "\n").encode())
