@@ -127,8 +127,9 @@ class ChainNet(nn.Module):
     def forward(self, given: Fields, pins: Pins | None = None) -> dict[str, Tensor]:
         """Run the stages in order.
 
-        given: {field: [batch, ...]}, the chain's inputs (others are carried along). A stage all of whose
-        outputs are given is skipped. pins: gold that replaces what a stage wrote, for the items marked.
+        given: {field: [batch, ...]}, the chain's inputs (others are carried along). What is given is never
+        written again, and a stage all of whose outputs are given is skipped. pins: gold that replaces what a
+        stage wrote, for the items marked.
         Raises ChainError naming the stage, its fields and their shapes where a stage raises.
         """
         fields = dict(given)
@@ -149,6 +150,8 @@ class ChainNet(nn.Module):
                     expected=f"{len(outputs)}: {', '.join(outputs)}",
                 )
             for output, value in zip(outputs, written, strict=True):
+                if output in given:
+                    continue
                 fields[output] = value if pins is None or output not in pins else _pinned(value, *pins[output])
         return fields
 

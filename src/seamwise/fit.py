@@ -229,14 +229,20 @@ def item_errors(target: Target, written: Shaped[Tensor, "n *each"], labels: Shap
     return errors.float()
 
 
-def write(net: ChainNet, inputs: dict[str, Tensor], fields: Sequence[str]) -> dict[str, Tensor]:
+def write(
+    net: ChainNet,
+    inputs: dict[str, Tensor],
+    fields: Sequence[str],
+    pins: dict[str, tuple[Tensor, Tensor]] | None = None,
+) -> dict[str, Tensor]:
     """Run a network in evaluation mode over all items, a batch at a time; the fields that were asked for."""
     net.eval()
     pieces: dict[str, list[Tensor]] = {name: [] for name in fields}
     n = len(next(iter(inputs.values())))
     with torch.no_grad():
         for rows in batches(n, EVALUATION_BATCH):
-            written = net({name: v[rows] for name, v in inputs.items()})
+            pinned = None if pins is None else {f: (gold[rows], where[rows]) for f, (gold, where) in pins.items()}
+            written = net({name: v[rows] for name, v in inputs.items()}, pinned)
             for name in fields:
                 pieces[name].append(written[name])
     return {name: torch.cat(parts) for name, parts in pieces.items()}

@@ -60,7 +60,11 @@ class Supply:
         for name, table in read.items():
             for field, (values, known) in table.items():
                 if field not in RESERVED:
-                    self._take(f"field {field!r} of table {name!r}", field, values, known, examples[name], n)
+                    where = f"field {field!r} of table {name!r}"
+                    if len(read) == 1:
+                        self.fields[field], self.present[field] = values, known
+                    else:
+                        self._take(where, field, values, known, examples[name], n)
         self.groups = _groups(read, examples, n)
         self.splits = _splits(read, examples, self.groups)
         self.prices = self._priced(prices or {})
@@ -70,9 +74,6 @@ class Supply:
         self, where: str, field: str, values: Tensor, known: Tensor, rows: Int[NDArray, " m"], n: int
     ) -> None:
         """Lay one table's column over the examples."""
-        if field not in self.fields and len(rows) == n and np.array_equal(rows, np.arange(n)):
-            self.fields[field], self.present[field] = values, known
-            return
         if field not in self.fields:
             self.fields[field] = torch.zeros(n, *values.shape[1:], dtype=values.dtype)
             self.present[field] = torch.zeros(n, dtype=torch.bool)
@@ -84,15 +85,14 @@ class Supply:
                 expected=f"{stored.dtype} {tuple(stored.shape[1:])}",
             )
         to = torch.from_numpy(rows)[known]
-        again = there[to] & (stored[to] != values[known]).flatten(1).any(1)
+        again = there[to] & (stored[to] != values[known]).reshape(len(to), -1).any(1)
         if again.any():
             raise SupplyError(
                 f"{where} contradicts another table for the same id",
                 given=f"row {int(known.nonzero()[again][0])}",
                 remedy="correct the label, or mask it in one of the tables (numpy.ma)",
             )
-        if there.data_ptr() and there[to].numel():
-            stored[to], there[to] = values[known], True
+        stored[to], there[to] = values[known], True
 
     def _priced(self, prices: Mapping[str, float]) -> dict[str, float]:
         for field, price in prices.items():

@@ -15,8 +15,9 @@ from torch.nn.functional import affine_grid, grid_sample, max_pool2d
 
 from seamwise.shapes import Float, Int, NDArray, Tensor
 
-HEIGHT_PX, WIDTH_PX, PATCH_PX = 24, 40, 10
+HEIGHT_PX, WIDTH_PX, PATCH_PX = 20, 32, 10
 N_ROWS, N_COLUMNS = HEIGHT_PX - PATCH_PX + 1, WIDTH_PX - PATCH_PX + 1
+N_SHIFTS = WIDTH_PX // 2 - PATCH_PX + 1  # columns for each digit, within its half
 N_SUMS = 19
 FRAGMENT_PX, HALO_PX = 4, 3
 
@@ -28,7 +29,7 @@ N_HANDWRITINGS: dict[Split, int] = {"train": 1300, "validation": 150, "test": 34
 class Difficulty:
     """How hard each stage has it: `clutter` fragments a picture (find), `noise` of the pixels (read)."""
 
-    clutter: int = 8
+    clutter: int = 6
     noise: float = 0.02
 
 
@@ -36,9 +37,9 @@ class Difficulty:
 class Pictures:
     """n drawn pictures with every label."""
 
-    image: Float[NDArray, "n 1 24 40"]
+    image: Float[NDArray, "n 1 20 32"]
     corner: Int[NDArray, "n 2 2"]  # of each digit's patch, left digit first: row, column, in px
-    place: Int[NDArray, "n 2"]  # the same as one number, row * 31 + column
+    place: Int[NDArray, "n 2"]  # the same as one number, row * 23 + column
     digit: Int[NDArray, "n 2"]
     sum: Int[NDArray, " n"]
     handwriting: Int[NDArray, "n 2"]  # which of the 1,797
@@ -59,7 +60,7 @@ def draw(split: Split, n: int, seed: int, difficulty: Difficulty | None = None) 
     ink = torch.from_numpy(bunch.images.astype(np.float32) / 16)
     rows = handwritings(split)
     which = rng.choice(rows, size=(n, 2))
-    corner = np.stack([rng.integers(0, N_ROWS, (n, 2)), rng.integers(0, 11, (n, 2)) + [0, 20]], axis=2)
+    corner = np.stack([rng.integers(0, N_ROWS, (n, 2)), rng.integers(0, N_SHIFTS, (n, 2)) + [0, WIDTH_PX // 2]], axis=2)
     canvas = _clutter(rng, ink[torch.from_numpy(rows)], n, difficulty.clutter)
     patches = _written(rng, ink[torch.from_numpy(which.reshape(-1))]).view(n, 2, PATCH_PX, PATCH_PX)
     _paste(canvas, patches, torch.from_numpy(corner))
@@ -92,7 +93,7 @@ def _written(rng: np.random.Generator, ink: Float[Tensor, "n 8 8"]) -> Float[Ten
 
 def _clutter(
     rng: np.random.Generator, ink: Float[Tensor, "m 8 8"], n: int, n_fragments: int
-) -> Float[Tensor, "n 24 40"]:
+) -> Float[Tensor, "n 20 32"]:
     """A canvas with small cut-outs of other handwriting strewn over it."""
     canvas = torch.zeros(n, HEIGHT_PX, WIDTH_PX)
     if n_fragments == 0:
