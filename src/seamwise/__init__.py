@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from seamwise.stage import Estimator as Estimator
     from seamwise.stage import Learned as Learned
     from seamwise.stage import Outside as Outside
-    from seamwise.study import Study as Study
-    from seamwise.study import study as study
+    from seamwise.studies import Study as Study
+    from seamwise.studies import study as study
     from seamwise.supply import Supply as Supply
     from seamwise.task import Task as Task
     from seamwise.task import load_task as load_task
@@ -36,7 +36,7 @@ _HOME = {
     "Learned": "stage",
     "Model": "model",
     "Outside": "stage",
-    "Study": "study",
+    "Study": "studies",
     "Supply": "supply",
     "Target": "metrics",
     "Task": "task",
@@ -45,7 +45,7 @@ _HOME = {
     "load_model": "model",
     "load_task": "task",
     "numbers": "metrics",
-    "study": "study",
+    "study": "studies",
     "train": "model",
 }
 __all__ = [*_HOME]  # noqa: PLE0604

@@ -19,6 +19,7 @@ from seamwise.shapes import Bool, Float, Int, Shaped, Tensor
 from seamwise.supply import batches
 
 EVALUATION_BATCH = 512
+ON_PLATEAU = 0.9  # of the trivial error, or of the first training loss: above both, training has not begun
 
 Watch = Callable[[int, int, float], None]
 """(step, the last step if it does not stop before, best validation error so far) -> None"""
@@ -79,12 +80,14 @@ def fit(
     chosen_by: Target,
     settings: Fit,
     seed: int,
+    trivial: float = float("inf"),
     stop_at: float | None = None,
     watch: Watch | None = None,
 ) -> Fitted:
     """Train a new network from `make` once a learning rate, and keep the best on validation.
 
     chosen_by: whose validation error decides when to stop and which weights to keep.
+    trivial: the validation error of the trivial predictor; no training stops on its first plateau there.
     Raises TrainingError where there is nothing to train on, or every rate ended in numbers that are not finite.
     """
     start = time.perf_counter()
@@ -95,7 +98,9 @@ def fit(
     tries, diverged = [], ""
     for rate in settings.rates:
         try:
-            tries.append(_try(make(), train, validation, terms, chosen_by, settings, rate, seed, stop_at, watch))
+            tries.append(
+                _try(make(), train, validation, terms, chosen_by, settings, rate, seed, trivial, stop_at, watch)
+            )
         except FloatingPointError as error:
             diverged = str(error)
             continue
@@ -121,6 +126,7 @@ def _try(
     settings: Fit,
     rate: float,
     seed: int,
+    trivial: float,
     stop_at: float | None,
     watch: Watch | None,
 ) -> Fitted:
@@ -163,7 +169,8 @@ def _try(
         if stop_at is not None and error <= stop_at:
             stopped = "reached"
             break
-        if step >= settings.min_steps and step >= 1.5 * best_step + settings.patience:
+        off_plateau = best.error < ON_PLATEAU * trivial or history[-1][1] < ON_PLATEAU * history[0][1]
+        if off_plateau and step >= max(settings.min_steps, 1.5 * best_step + settings.patience):
             stopped = "converged"
             break
     return Fitted(best.weights, best.error, best.loss, rate, step, 0.0, stopped, tuple(history))  # type: ignore[arg-type]

@@ -12,7 +12,9 @@ class Fit:
     """How long and how fast to train.
 
     AdamW at a constant rate after a warm-up; what is scored and kept is the running average of the weights.
-    Training stops once the validation score has not improved for `patience` steps and half of the steps so far.
+    Training stops once the validation score has not improved for `patience` steps and half of the steps so far;
+    but not while it is still on its first plateau: no better than the trivial predictor on validation, and the
+    training loss hardly below where it started.
 
     batch:         examples a step
     rates:         learning rates to try; the best on validation is kept

@@ -125,7 +125,8 @@ def train_net(
     """Fit a net's weights by gradient."""
     net = make()
     if any(p.requires_grad for p in net.parameters()):
-        fitted = fit(make, train, validation, terms, target, job.task.fit, job.seed, job.stop_at, job.watch)
+        _, trivial = _on_own_items(net, validation, target, job.task)
+        fitted = fit(make, train, validation, terms, target, job.task.fit, job.seed, trivial, job.stop_at, job.watch)
         net.load_state_dict(fitted.weights)
     else:
         fitted = Fitted({}, float("nan"), float("nan"), 0.0, 0, 0.0, "nothing to train")

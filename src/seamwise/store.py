@@ -1,0 +1,93 @@
+"""The folder where trainings are kept: RUN/stages/HASH/, whole or not there, one process at a time each."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import final
+
+import safetensors.torch
+import skops.io
+from filelock import FileLock, Timeout
+
+from seamwise.shapes import Tensor
+from seamwise.training import Training
+from seamwise.trial import storage_error, write_json
+
+PLAIN = ("hash", "stages", "target", "error", "train_error", "trivial", "seconds", "n_steps", "rate", "stopped")
+
+
+class BusyError(Exception):
+    """Another process is at this training now. Not an error of the user's: come back later."""
+
+
+@final
+class Store:
+    """Trainings by hash. What was trained once is not trained again, whichever trial or process asks."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def share(self, hash_: str, make: Callable[[str], Training]) -> Training:
+        """The training of that hash, made now if it was not made before.
+
+        Raises BusyError where another process is making it, StorageError where it cannot be written.
+        """
+        place = self.folder / hash_
+        if place.exists():
+            return load_training(place)
+        try:
+            with FileLock(self.folder / f"{hash_}.lock", timeout=0):
+                if not place.exists():
+                    save_training(make(hash_), place)
+                return load_training(place)
+        except Timeout:
+            raise BusyError(hash_) from None
+
+
+def save_training(training: Training, place: Path) -> None:
+    """Write a folder beside, then rename it into place. Raises StorageError."""
+    beside = place.with_name(f".{place.name}.{os.getpid()}")
+    try:
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
+        save_weights(beside, training.weights, training.estimators)
+        # numbers that are not finite have no place in JSON: a training of nothing has no score
+        record = {name: getattr(training, name) for name in PLAIN}
+        write_json(beside / "training.json", {k: None if v != v else v for k, v in record.items()})
+        beside.rename(place)
+    except OSError as error:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise storage_error(place, error) from error
+
+
+def load_training(place: Path) -> Training:
+    """Read what `save_training` wrote."""
+    record = json.loads((place / "training.json").read_text())
+    weights, estimators = load_weights_folder(place)
+    record = {k: float("nan") if v is None else v for k, v in record.items()} | {"stages": tuple(record["stages"])}
+    return Training(weights=weights, estimators=estimators, **record)
+
+
+def save_weights(folder: Path, weights: "dict[str, Tensor] | object", estimators: object) -> None:
+    """weights.safetensors, and NAME.skops for each estimator."""
+    assert isinstance(weights, dict) and isinstance(estimators, dict)
+    tensors = {k: v.contiguous() for k, v in weights.items()}
+    safetensors.torch.save_file(tensors, folder / "weights.safetensors")
+    for stage, estimator in estimators.items():
+        skops.io.dump(estimator, folder / f"{stage}.skops")
+
+
+def load_weights_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, object]]:
+    """What `save_weights` wrote: (tensors by name, estimators by stage). Nothing is unpickled.
+
+    An estimator of a type that skops does not trust by itself is refused unless it is scikit-learn's own.
+    """
+    weights = safetensors.torch.load_file(folder / "weights.safetensors")
+    estimators = {}
+    for file in sorted(folder.glob("*.skops")):
+        trusted = [t for t in skops.io.get_untrusted_types(file=file) if t.startswith(("sklearn.", "numpy."))]
+        estimators[file.stem] = skops.io.load(file, trusted=trusted)
+    return weights, estimators

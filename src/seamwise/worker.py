@@ -1,0 +1,134 @@
+"""A worker process of a study: one thread, one task, a trial at a time.
+
+Started as `python -m seamwise.worker FILE_DESCRIPTOR`, so that the program that called `study` is not run
+again. Its messages: ("ready",), ("at", step, of), ("done", trial as JSON, seconds), ("busy",), ("stop", message).
+"""
+
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import final
+
+import cloudpickle
+import numpy as np
+import torch
+
+from seamwise.errors import SeamwiseError, StorageError
+from seamwise.evaluate import Evaluation, evaluate, latency_ms
+from seamwise.regimes import REGIME_FUNCTIONS, Trained
+from seamwise.store import BusyError, Store
+from seamwise.supply import Supply
+from seamwise.task import Task
+from seamwise.training import Job
+from seamwise.trial import Regime, Trial, write_whole
+
+N_SHOWN = 12  # test items whose every field is kept, for pictures
+MOST_KEPT = 64  # numbers an item, above which the answers of the other items are not kept
+
+
+@final
+@dataclass(frozen=True)
+class Spec:
+    """What a trial is to be, before it is run."""
+
+    id: str
+    variant: str
+    regime: Regime
+    budget: Mapping[str, int]
+    seed: int
+
+
+def run_trial(task: Task, spec: Spec, run: Path, watch: Callable[[int, int, float], None] | None = None) -> Trial:
+    """Train and score one trial; its per-item results are on disk before it returns.
+
+    What goes wrong in the user's stages, losses or metrics becomes a failed trial. Raises BusyError where a
+    training it needs is being made elsewhere, StorageError where the disk refuses.
+    """
+    record = {"id": spec.id, "task": task.name, "variant": spec.variant, "regime": spec.regime, "seed": spec.seed}
+    record["budget"] = dict(spec.budget)
+    try:
+        job = Job(task, spec.variant, spec.budget, spec.seed, Store(run / "stages").share, watch=watch)
+        trained = REGIME_FUNCTIONS[spec.regime](job)
+        result = evaluate(task, trained.net)
+        save_items(run / "predictions" / f"{spec.id}.npz", result, task)
+        return Trial.model_validate(record | {"status": "done"} | _scores(job, trained, result))
+    except (BusyError, StorageError):
+        raise
+    except SeamwiseError as error:
+        message = str(error)
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        message = f"{type(error).__name__}: {error} ({last.filename}, line {last.lineno})"
+    return Trial.model_validate(record | {"status": "failed", "message": message})
+
+
+def _scores(job: Job, trained: Trained, result: Evaluation) -> dict[str, object]:
+    supply, chain = job.task.supply, trained.net.chain
+    by_answer = [t for t in trained.trainings if t.target == job.task.answer.field]
+    return {
+        "error": result.error,
+        "trivial": result.trivial,
+        "train_error": by_answer[-1].train_error if by_answer else None,
+        "stages": result.stages,
+        "untrained": "; ".join(t.untrained for t in trained.trainings[-len(chain.stages) :] if t.untrained),
+        "notes": trained.notes,
+        "seconds": sum(t.seconds for t in trained.trainings),
+        "n_steps": sum(t.n_steps for t in trained.trainings),
+        "n_parameters": sum(p.numel() for p in trained.net.parameters()),
+        "latency_ms": latency_ms(trained.net, supply.take(chain.inputs, supply.rows("test")[:1])),
+        "trainings": tuple(t.hash for t in trained.trainings),
+    }
+
+
+def save_items(path: Path, result: Evaluation, task: Task) -> None:
+    """Per-item results: `item`, `error`, `error.FIELD` of each stage, `answer`, and all of the first 12 items."""
+    answer = result.written[task.answer.field]
+    kept = {"item": result.items, "error": result.errors}
+    kept |= {f"error.{name}": errors for name, errors in result.by_field.items()}
+    if answer[0].size <= MOST_KEPT:
+        kept["answer"] = answer.astype(np.float16) if answer.dtype.kind == "f" else answer
+    kept |= {f"shown.{name}": values[:N_SHOWN] for name, values in result.written.items()}
+    buffer = BytesIO()
+    np.savez_compressed(buffer, **kept)
+    path.parent.mkdir(exist_ok=True)
+    write_whole(path, buffer.getvalue())
+
+
+def main(descriptor: int) -> None:
+    """Serve one study until it says no more, or is gone."""
+    torch.set_num_threads(1)
+    parent = os.getppid()
+    with Connection(descriptor) as line:
+
+        def watch(step: int, of: int, error: float) -> None:
+            if os.getppid() != parent:  # the study was killed: leave the training to whoever resumes
+                os._exit(1)
+            line.send(("at", step, of))
+
+        sent, supply_folder, run, paths = line.recv()
+        sys.path[:0] = paths
+        task = cloudpickle.loads(sent).with_supply(Supply.open(Path(supply_folder)))
+        line.send(("ready",))
+        while True:
+            spec: Spec = line.recv()
+            start = time.perf_counter()
+            try:
+                trial = run_trial(task, spec, Path(run), watch)
+                line.send(("done", trial.model_dump_json(), time.perf_counter() - start))
+            except BusyError:
+                line.send(("busy",))
+            except StorageError as error:
+                line.send(("stop", str(error)))
+
+
+if __name__ == "__main__":
+    try:
+        main(int(sys.argv[1]))
+    except (EOFError, BrokenPipeError, ConnectionError, KeyboardInterrupt):
+        sys.exit(1)
