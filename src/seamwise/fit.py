@@ -1,25 +1,25 @@
 """The only training loop."""
 
+import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Literal, final
+from typing import final
 
 import torch
 from lightning_fabric import Fabric
 from torch import nn
-from torch.optim.swa_utils import AveragedModel
 
 from seamwise.chain import ChainNet
 from seamwise.errors import TrainingError
 from seamwise.metrics import Target
 from seamwise.settings import Fit
 from seamwise.shapes import Bool, Float, Int, Shaped, Tensor
+from seamwise.stopping import Look, Stopped, Stopping
 from seamwise.supply import batches
 
 EVALUATION_BATCH = 512
-ON_PLATEAU = 0.9  # of the trivial error, or of the first training loss: above both, training has not begun
 
 Watch = Callable[[int, int, float], None]
 """(step, the last step if it does not stop before, best validation error so far) -> None"""
@@ -68,7 +68,7 @@ class Fitted:
     rate: float
     n_steps: int  # of all tries together
     seconds: float
-    stopped: Literal["converged", "reached", "max_steps", "nothing to train"]
+    stopped: Stopped
     history: tuple[tuple[int, float, float], ...] = field(default=(), repr=False)  # step, training loss, error
 
 
@@ -102,7 +102,7 @@ def fit(
                 _try(make(), train, validation, terms, chosen_by, settings, rate, seed, trivial, stop_at, watch)
             )
         except FloatingPointError as error:
-            diverged = str(error)
+            diverged = f"training by {chosen_by.field!r} at rate {rate}: {error}"
             continue
         if tries[-1].stopped == "reached":
             break
@@ -111,10 +111,7 @@ def fit(
             diverged, remedy="check the loss and metric on your labels, or give lower rates in seamwise.Fit"
         )
     best = min(tries, key=lambda t: (t.error, t.loss))
-    n_steps = sum(t.n_steps for t in tries)
-    return Fitted(
-        best.weights, best.error, best.loss, best.rate, n_steps, time.perf_counter() - start, best.stopped, best.history
-    )
+    return replace(best, n_steps=sum(t.n_steps for t in tries), seconds=time.perf_counter() - start)
 
 
 def _try(
@@ -136,13 +133,14 @@ def _try(
     weights = [p for p in net.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=rate, weight_decay=settings.weight_decay, fused=True)
     model, stepper = fabric.setup(net, optimizer)
-    kept = AveragedModel(net, multi_avg_fn=_averaging(settings.average))
+    average = Average(net, settings.average)
     objective = Objective(terms, train, fabric.global_rank, fabric.world_size)
-    best = Fitted({}, float("inf"), float("inf"), rate, 0, 0.0, "max_steps")
-    best_step, total, stopped, history = 0, torch.zeros((), device=fabric.device), "max_steps", []
-    step = 0
+    stopping = Stopping(_look(net, validation, chosen_by, 0), settings, trivial, stop_at)
+    total = torch.zeros((), device=fabric.device)
+    steps = shuffled(len(train), settings.batch, seed)
     model.train()
-    for step, rows in enumerate(shuffled(len(train), settings.batch, seed, settings.max_steps), start=1):
+    while not stopping.why:
+        step, rows = next(steps)
         for group in optimizer.param_groups:
             group["lr"] = rate * min(1.0, step / max(1, settings.warmup))
         loss = objective(model, rows.to(fabric.device))
@@ -151,29 +149,21 @@ def _try(
             torch.nn.utils.clip_grad_norm_(weights, settings.clip, foreach=True)
             stepper.step()
             optimizer.zero_grad()
-            kept.update_parameters(net)
+            average.update()
             total += loss.detach()
-        if step % settings.eval_every and step != settings.max_steps:
-            continue
-        chain_net = _inner(kept)
-        error, held_loss = score(chain_net, validation, chosen_by)
-        _check_finite(float(total), held_loss, error, chosen_by, step)
-        history.append((step, float(total) / settings.eval_every, error))
-        total.zero_()
-        if (error, held_loss) < (best.error, best.loss):
-            best_step = step if error < best.error or not best.n_steps else best_step
-            state = {k: v.detach().cpu().clone() for k, v in chain_net.state_dict().items()}
-            best = Fitted(state, error, held_loss, rate, step, 0.0, "max_steps")
-        if watch is not None:
-            watch(step, settings.max_steps, best.error)
-        if stop_at is not None and error <= stop_at:
-            stopped = "reached"
-            break
-        off_plateau = best.error < ON_PLATEAU * trivial or history[-1][1] < ON_PLATEAU * history[0][1]
-        if off_plateau and step >= max(settings.min_steps, 1.5 * best_step + settings.patience):
-            stopped = "converged"
-            break
-    return Fitted(best.weights, best.error, best.loss, rate, step, 0.0, stopped, tuple(history))  # type: ignore[arg-type]
+        if step % settings.eval_every == 0 or step == settings.max_steps:
+            stopping.look(_look(average.net(), validation, chosen_by, step), float(total) / settings.eval_every)
+            total.zero_()
+            if watch is not None:
+                watch(step, settings.max_steps, stopping.best.error)
+    best = stopping.best
+    history = tuple(stopping.history)
+    return Fitted(best.weights, best.error, best.loss, rate, stopping.last.step, 0.0, stopping.why, history)
+
+
+def _look(net: ChainNet, validation: Examples, target: Target, step: int) -> Look:
+    error, loss = score(net, validation, target)
+    return Look(step, error, loss, {k: v.detach().cpu().clone() for k, v in net.state_dict().items()})
 
 
 @final
@@ -199,7 +189,11 @@ class Objective:
         return total
 
     def _term(
-        self, target: Target, written: Shaped[Tensor, "own *each"], own: Int[Tensor, " own"], rows: Int[Tensor, " batch"]
+        self,
+        target: Target,
+        written: Shaped[Tensor, "own *each"],
+        own: Int[Tensor, " own"],
+        rows: Int[Tensor, " batch"],
     ) -> Float[Tensor, ""] | None:
         labels = self._train.labels[target.field][own]
         if self._complete[target.field]:
@@ -255,38 +249,43 @@ def write(
     return {name: torch.cat(parts) for name, parts in pieces.items()}
 
 
-def shuffled(n: int, size: int, seed: int, n_steps: int) -> Iterator[Int[Tensor, " batch"]]:
-    """Rows for n_steps steps: pass after pass over all n in a new order, the rest of a pass dropped."""
+def shuffled(n: int, size: int, seed: int) -> Iterator[tuple[int, Int[Tensor, " batch"]]]:
+    """(step from 1, its rows), without end: pass after pass over all n in a new order, the rest of a pass dropped."""
     generator = torch.Generator().manual_seed(seed)
-    size, given = min(size, n), 0
-    while given < n_steps:
+    size, step = min(size, n), 0
+    while True:
         order = torch.randperm(n, generator=generator)
         for at in range(0, n - size + 1, size):
-            yield order[at : at + size]
-            given += 1
-            if given == n_steps:
-                return
+            step += 1
+            yield step, order[at : at + size]
 
 
-def _averaging(most: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:
-    """A running average that forgets its start: the share kept grows to `most` (Izmailov 2018 averages evenly)."""
+@final
+class Average:
+    """A running average of a net's weights that forgets its start: the share kept grows to `most`.
 
-    def average(kept: Sequence[Tensor], new: Sequence[Tensor], n: Tensor | int) -> None:
-        share = min(most, (1 + int(n)) / (10 + int(n)))
-        torch._foreach_lerp_(list(kept), list(new), 1 - share)
+    torch.optim.swa_utils.AveragedModel does the same, but walks all modules each step (.25 ms more).
+    """
 
-    return average
+    def __init__(self, net: ChainNet, most: float) -> None:
+        self._source, self._net, self._most, self._n = net, copy.deepcopy(net), most, 0
+        pairs = zip(self._net.parameters(), net.parameters(), strict=True)
+        moving = [(kept, new) for kept, new in pairs if new.requires_grad]
+        self._kept: list[Tensor]
+        self._new: list[Tensor]
+        self._kept, self._new = [kept for kept, _ in moving], [new for _, new in moving]
 
+    @torch.no_grad()
+    def update(self) -> None:
+        share = min(self._most, (1 + self._n) / (10 + self._n))
+        torch._foreach_lerp_(self._kept, self._new, 1 - share)
+        self._n += 1
 
-def _inner(kept: AveragedModel) -> ChainNet:
-    assert isinstance(kept.module, ChainNet)
-    return kept.module
-
-
-def _check_finite(total: float, held_loss: float, error: float, target: Target, step: int) -> None:
-    for name, value in (("training loss", total), ("validation loss", held_loss), ("validation error", error)):
-        if value != value or value in (float("inf"), float("-inf")):
-            raise FloatingPointError(f"the {name} of {target.field!r} was {value} by step {step}")
+    def net(self) -> ChainNet:
+        """The net with the averaged weights, and the newest buffers (of batch normalisation, say)."""
+        for kept, new in zip(self._net.buffers(), self._source.buffers(), strict=True):
+            kept.copy_(new)
+        return self._net
 
 
 @lru_cache(maxsize=1)

@@ -28,6 +28,7 @@ class Plan:
     variants: tuple[str, ...]
     held: Mapping[str, int]
     together: bool = False
+    halvings: bool = True
     specs: tuple[Spec, ...] = field(default=(), repr=False)
 
 
@@ -40,10 +41,13 @@ def make_plan(
     variants: Sequence[str] | None = None,
     vary: str | None = None,
     together: bool = False,
+    halvings: bool = True,
 ) -> Plan:
     """The trials, smallest budgets first. Raises TaskError or SupplyError where something is not there."""
-    chosen = tuple(r for r in REGIMES if r in _known("regime", regimes, [r for r in REGIMES if r != "direct" or task.direct]))
-    of_chain = _known("variant", variants, list(task.variants))
+    chosen = tuple(
+        r for r in REGIMES if r in _known("regime", regimes, [r for r in REGIMES if r != "direct" or task.direct])
+    )
+    of_chain = _known("variant", variants or list(task.variants)[:1], list(task.variants))
     names = {f for v in of_chain for f in task.targets(task.chain_of(v))}
     held = {f: task.supply.held(f) for f in sorted(names)}
     vary = vary or task.answer.field
@@ -59,7 +63,7 @@ def make_plan(
                 expected=f"1 to {held[vary]}, the training labels the supply holds",
                 remedy="ask for fewer, or add labelled examples to the train split",
             )
-    plan = Plan(vary, tuple(swept), tuple(range(n_seeds)), chosen, tuple(of_chain), held, together)
+    plan = Plan(vary, tuple(swept), tuple(range(n_seeds)), chosen, tuple(of_chain), held, together, halvings)
     return Plan(**{**plan.__dict__, "specs": tuple(_specs(task, plan))})
 
 
@@ -74,7 +78,7 @@ def _specs(task: Task, plan: Plan) -> list[Spec]:
     specs = []
     for n in plan.budgets:
         specs += _at(task, plan, _budget(plan, n), "")
-    if not plan.together:
+    if plan.halvings and not plan.together:
         top = _budget(plan, plan.budgets[-1])
         for other in plan.held:
             if other != plan.vary and plan.held[other] > 1:

@@ -1,5 +1,6 @@
 """What a study shows while it works: trials done, the time left, and each trial as it ends."""
 
+import os
 import sys
 import time
 from collections import defaultdict
@@ -38,7 +39,9 @@ class Progress:
                 TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TaskProgressColumn(),
                 TextColumn("{task.fields[left]}"), console=self._console,
             )  # fmt: skip
-            self._row = self._bar.add_task("trials", total=self._n_all, completed=self._n_all - len(self._todo), left="")
+            self._row = self._bar.add_task(
+                "trials", total=self._n_all, completed=self._n_all - len(self._todo), left=""
+            )
             self._bar.start()
         return self
 
@@ -81,6 +84,45 @@ class Progress:
             self._told = time.monotonic()
             spent = clock(self._told - self._start)
             print(f"{self._n_all - len(self._todo)}/{self._n_all} trials, {spent} so far, {told}", file=sys.stderr)
+
+
+@final
+class TrainingProgress:
+    """The steps of one training, the best validation error so far and the time left at most."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._bar: RichProgress | None = None
+        self._start = self._told = time.monotonic()
+        self._before = 0
+        self.first_rank = os.environ.get("LOCAL_RANK", "0") == "0"
+
+    def __enter__(self) -> "TrainingProgress":
+        if self._console.is_terminal and self.first_rank:
+            self._bar = RichProgress(
+                TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[told]}"), console=self._console
+            )
+            self._row = self._bar.add_task("training", total=None, told="")
+            self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def at(self, step: int, of: int, error: float) -> None:
+        """A training is at a step; a smaller one than before belongs to the next training."""
+        now = time.monotonic()
+        if step <= self._before:
+            self._start = now
+        self._before = step
+        left = (now - self._start) / step * (of - step)
+        told = f"step {step:,}, validation error {error:.4g}, at most {clock(left)} left for this training"
+        if self._bar is not None:
+            self._bar.update(self._row, completed=step, total=of, told=told)
+        elif self.first_rank and now - self._told > SHOW_EVERY_S:
+            self._told = now
+            print(told, file=sys.stderr)
 
 
 def clock(seconds: float) -> str:

@@ -154,6 +154,7 @@ def study(
     variants: Sequence[str] | None = None,
     vary: str | None = None,
     together: bool = False,
+    halvings: bool = True,
     jobs: int | None = None,
     quiet: bool = False,
 ) -> Study:
@@ -163,9 +164,10 @@ def study(
     out:      the run folder, runs/TASK by default; trials it holds already are not run again
     budgets:  labels of the swept field; by default they double up to all the supply holds
     seeds:    how many; each draws its own subsets and its own start
-    regimes, variants: which; all by default
+    regimes:  which; all by default. variants: which; the first by default
     vary:     the field whose labels are swept, the answer's by default; others stay at all the supply holds
     together: sweep all fields in proportion
+    halvings: at the largest budget, also train with half of each other field's labels
     jobs:     processes of one thread each; as many as there are cores by default
 
     Killed at any moment, the same call goes on where it stopped. Raises InputError before anything is
@@ -174,7 +176,14 @@ def study(
     source = task if isinstance(task, str) else ""
     loaded = load_task(task) if isinstance(task, str) else task
     plan = make_plan(
-        loaded, budgets=budgets, n_seeds=seeds, regimes=regimes, variants=variants, vary=vary, together=together
+        loaded,
+        budgets=budgets,
+        n_seeds=seeds,
+        regimes=regimes,
+        variants=variants,
+        vary=vary,
+        together=together,
+        halvings=halvings,
     )
     run = Path(out) if out is not None else Path("runs") / loaded.name
     _make_folder(run)

@@ -111,11 +111,15 @@ class Task:
     def without_supply(self) -> "Task":
         """The task to send to another process, which maps the supply from disk. Nothing is checked again."""
         _ = self.signature, self.digest, [s.signature for c in self.variants.values() for s in c.stages]
-        return _unchecked(self, None)
+        return _unchecked(self, supply=None)
 
     def with_supply(self, supply: Supply) -> "Task":
         """The same task on another supply, unchecked."""
-        return _unchecked(self, supply)
+        return _unchecked(self, supply=supply)
+
+    def with_fit(self, fit: Fit) -> "Task":
+        """The same task, trained otherwise."""
+        return _unchecked(self, fit=fit)
 
     def _check(self, variant: str, chain: Chain) -> None:
         try:
@@ -135,7 +139,9 @@ class Task:
                 check_borders(chain, inputs, {f: v for f, v in gold.items() if f in targets}, targets)
         except SeamwiseError as error:
             lines = str(error).splitlines()
-            raise type(error)("\n".join([f"task {self.name!r}, {variant}: {lines[0]}", *lines[1:]])) from error.__cause__
+            raise type(error)(
+                "\n".join([f"task {self.name!r}, {variant}: {lines[0]}", *lines[1:]])
+            ) from error.__cause__
 
     def _check_input(self, name: str, chain: Chain) -> None:
         reader = next(stage.name for stage in chain.stages if name in stage.inputs)
@@ -180,9 +186,9 @@ def n_parameters(chain: Chain) -> int:
     return sum(p.numel() for p in chain.build(0).parameters())
 
 
-def _unchecked(task: Task, supply: Supply | None) -> Task:
+def _unchecked(task: Task, **changed: Any) -> Task:
     copy = object.__new__(Task)
-    copy.__dict__.update(task.__dict__ | {"supply": supply})
+    copy.__dict__.update(task.__dict__ | changed)
     return copy
 
 
@@ -195,9 +201,7 @@ def load_task(source: str) -> Task:
         return _task_of(importlib.import_module(f"seamwise.systems.{source}.task"), source)
     path = Path(source)
     if path.suffix != ".py":
-        raise TaskError(
-            f"no task {source!r}", expected=f"{', '.join(SYSTEMS)}, or a Python file that sets `task`"
-        )
+        raise TaskError(f"no task {source!r}", expected=f"{', '.join(SYSTEMS)}, or a Python file that sets `task`")
     if not path.is_file():
         raise TaskError(f"{path}: no such file", expected="a Python file that sets `task`")
     name = f"seamwise_task_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}_{path.stem}"

@@ -126,7 +126,8 @@ def train_net(
     net = make()
     if any(p.requires_grad for p in net.parameters()):
         _, trivial = _on_own_items(net, validation, target, job.task)
-        fitted = fit(make, train, validation, terms, target, job.task.fit, job.seed, trivial, job.stop_at, job.watch)
+        stop_at = job.stop_at if target.field == job.task.answer.field else None
+        fitted = fit(make, train, validation, terms, target, job.task.fit, job.seed, trivial, stop_at, job.watch)
         net.load_state_dict(fitted.weights)
     else:
         fitted = Fitted({}, float("nan"), float("nan"), 0.0, 0, 0.0, "nothing to train")

@@ -169,5 +169,5 @@ task = Task(
     draw=draw,
     read=read_picture,
     tell=tell,
-    fit=Fit(),
+    fit=Fit(rates=(3e-3,), max_steps=4000),
 )

@@ -1,0 +1,275 @@
+"""The model folder: model.json, weights.safetensors and NAME.skops; training one, loading it, asking it."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ValidationError
+
+from seamwise.bootstrap import Bootstrap, Interval
+from seamwise.chain import ChainNet
+from seamwise.errors import InputError, ModelError, TaskError
+from seamwise.evaluate import Evaluation, evaluate
+from seamwise.fit import Watch, write
+from seamwise.regimes import REGIME_FUNCTIONS
+from seamwise.shapes import NDArray
+from seamwise.stage import EstimatorNet, load_weights
+from seamwise.store import load_weights_folder, save_weights
+from seamwise.task import Item, Task, load_task
+from seamwise.training import Job
+from seamwise.trial import REGIMES, Regime, StageScore, storage_error, write_json
+
+FORMAT = 1  # of a model folder
+
+
+class ModelRecord(BaseModel):
+    """`model.json`: what a model is, and what it was made from."""
+
+    format: int = FORMAT
+    version: str
+    task: str
+    source: str  # to load the task again; empty where it came from memory
+    variant: str
+    regime: Regime
+    budget: dict[str, int]
+    seed: int
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    signature: str
+    digest: str  # of the data
+    validation_error: float
+    stopped: str
+    seconds: float
+    notes: tuple[str, ...]
+
+
+@final
+@dataclass(frozen=True)
+class Model:
+    """A trained chain of a task."""
+
+    task: Task
+    net: ChainNet = field(repr=False)
+    record: ModelRecord
+
+    def predict(self, inputs: Mapping[str, NDArray]) -> dict[str, NDArray]:
+        """All that the stages write for a batch of inputs, {field: [batch, ...]}. Raises ModelError."""
+        missing = [name for name in self.record.inputs if name not in inputs]
+        if missing:
+            raise ModelError(
+                f"this model reads {missing[0]!r}",
+                given=", ".join(inputs) or "nothing",
+                expected=", ".join(self.record.inputs),
+                remedy="give that input, or train another variant (--variant) that does not read it",
+            )
+        tensors = {name: torch.as_tensor(np.asarray(inputs[name])) for name in self.record.inputs}
+        return {name: v.numpy() for name, v in write(self.net, tensors, self.record.outputs).items()}
+
+    def evaluate(self, split: str = "test") -> "Scores":
+        """The model's error on a split of its task's supply."""
+        result = evaluate(self.task, self.net, split)
+        groups = self.task.supply.groups[result.items]
+        return Scores(self, result, Bootstrap(groups).interval(result.errors[None].astype(np.float64)))
+
+    def save(self, folder: str | Path) -> None:
+        """Write the folder, whole or not at all; a model that is there is replaced. Raises StorageError."""
+        folder = Path(folder)
+        check_model_place(folder)
+        beside = folder.with_name(f".{folder.name}.{os.getpid()}")
+        weights = {f"{s}.{k}": v for s in self.net.nets for k, v in self.net.nets[s].state_dict().items()}
+        estimators = {s: net.fitted for s, net in self.net.nets.items() if isinstance(net, EstimatorNet)}
+        try:
+            shutil.rmtree(beside, ignore_errors=True)
+            beside.mkdir(parents=True)
+            save_weights(beside, weights, estimators)
+            write_json(beside / "model.json", self.record.model_dump(mode="json"))
+            if folder.exists():
+                shutil.rmtree(folder)
+            beside.rename(folder)
+        except OSError as error:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise storage_error(folder, error) from error
+
+
+@final
+@dataclass(frozen=True)
+class Scores:
+    """How a model does on a split."""
+
+    model: Model = field(repr=False)
+    result: Evaluation = field(repr=False)
+    interval: Interval
+
+    @property
+    def stages(self) -> tuple[StageScore, ...]:
+        return self.result.stages
+
+    def flat(self) -> dict[str, Any]:
+        """One level of keys, for machines."""
+        record, told = self.model.record, self.interval
+        flat: dict[str, Any] = {
+            "task": record.task,
+            "variant": record.variant,
+            "regime": record.regime,
+            "error": told.mean,
+            "error_low": told.low,
+            "error_high": told.high,
+            "trivial": self.result.trivial,
+            "unit": self.model.task.answer.unit,
+            "n_items": len(self.result.items),
+            "same_data": record.digest == self.model.task.digest,
+        }
+        for s in self.stages:
+            flat |= {f"{s.field}_error": s.error, f"{s.field}_error_on_gold_input": s.error_on_gold_input}
+        return flat
+
+
+def train(
+    task: Task | str,
+    regime: Regime = "tuned",
+    labels: int | Mapping[str, int] | None = None,
+    *,
+    variant: str | None = None,
+    seed: int = 0,
+    stop_at: float | None = None,
+    watch: Watch | None = None,
+) -> Model:
+    """Train one model.
+
+    labels: how many of the answer's labels to use, or {field: how many}; of every other field, all there are.
+    variant: the first by default. stop_at: stop when the validation error of what is being trained is this
+    low, else when it converges. Raises InputError, TrainingError.
+    """
+    from seamwise import __version__
+
+    source = task if isinstance(task, str) else ""
+    loaded = load_task(task) if isinstance(task, str) else task
+    job = Job(
+        loaded,
+        _variant(loaded, regime, variant),
+        budget_of(loaded, labels),
+        seed,
+        stop_at=stop_at,
+        watch=watch,
+    )
+    trained = REGIME_FUNCTIONS[regime](job)
+    last = trained.trainings[-1]
+    record = ModelRecord(
+        version=__version__,
+        task=loaded.name,
+        source=str(Path(source).resolve()) if source.endswith(".py") else source,
+        variant=job.variant,
+        regime=regime,
+        budget=dict(job.budget),
+        seed=seed,
+        inputs=job.chain.inputs,
+        outputs=tuple(o for stage in job.chain.stages for o in stage.outputs),
+        signature=loaded.signature[job.variant],
+        digest=loaded.digest,
+        validation_error=evaluate(loaded, trained.net, "validation").error,
+        stopped=last.stopped,
+        seconds=sum(t.seconds for t in trained.trainings),
+        notes=(*trained.notes, *(t.untrained for t in trained.trainings if t.untrained)),
+    )
+    return Model(loaded, trained.net.eval(), record)
+
+
+def budget_of(task: Task, labels: int | Mapping[str, int] | None) -> dict[str, int]:
+    """{field: labels} with all the supply holds where nothing is asked. Raises SupplyError."""
+    fields = {name for chain in task.variants.values() for name in task.targets(chain)}
+    asked = {task.answer.field: labels} if isinstance(labels, int) else dict(labels or {})
+    for name in asked:
+        if name not in fields:
+            raise TaskError(f"no labels of {name!r} to count", expected=f"one of {', '.join(sorted(fields))}")
+    return {name: asked.get(name, task.supply.held(name)) for name in sorted(fields)}
+
+
+def _variant(task: Task, regime: Regime, variant: str | None) -> str:
+    if regime not in REGIMES:
+        raise TaskError(f"no regime {regime!r}", expected=f"one of {', '.join(REGIMES)}")
+    there = task.directs if regime == "direct" else task.variants
+    if not there:
+        raise TaskError(f"task {task.name!r} has no direct network")
+    if variant is not None and variant not in there:
+        raise TaskError(f"no variant {variant!r} for {regime}", expected=f"one of {', '.join(there)}")
+    return variant or next(iter(there))
+
+
+def check_model_place(folder: Path) -> None:
+    """Raises ModelError where a model cannot be put there, before anything is trained."""
+    if folder.exists() and not (folder / "model.json").exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ModelError(
+            f"{folder}: is there and no model folder", remedy="give another --out; nothing was overwritten"
+        )
+    if not os.access(next(p for p in [*folder.absolute().parents] if p.exists()), os.W_OK):
+        raise ModelError(f"{folder}: its folder may not be written", remedy="give another --out")
+
+
+def load_model(folder: str | Path, task: Task | str | None = None) -> Model:
+    """Read a model folder. task: where it is not given, the one that model.json names. Raises ModelError."""
+    folder = Path(folder)
+    record = _read_record(folder)
+    if task is None and not record.source:
+        raise ModelError(
+            f"{folder}: the task {record.task!r} came from memory", remedy="give it: load_model(folder, task)"
+        )
+    loaded = load_task(task or record.source) if not isinstance(task, Task) else task
+    if loaded.name != record.task:
+        raise ModelError(f"{folder}: a model of the task {record.task!r}", given=f"the task {loaded.name!r}")
+    net = loaded.chain_of(record.variant).build(record.seed)
+    try:
+        weights, estimators = load_weights_folder(folder)
+    except Exception as error:
+        raise ModelError(f"{folder}: its weights cannot be read", given=f"{type(error).__name__}: {error}") from None
+    for name, own in net.nets.items():
+        mine = {k.removeprefix(f"{name}."): v for k, v in weights.items() if k.startswith(f"{name}.")}
+        if isinstance(own, EstimatorNet):
+            own.fitted = estimators[name]
+        elif mine or own.state_dict():
+            load_weights(f"{folder}, stage {name}", own, mine)
+    return Model(loaded, net.eval(), record)
+
+
+def _read_record(folder: Path) -> ModelRecord:
+    path = folder / "model.json"
+    if not path.is_file():
+        raise ModelError(f"{folder}: no model folder", given="no model.json", expected="a folder that `train` wrote")
+    try:
+        record = ModelRecord.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise ModelError(
+            f"{path}: cannot be read",
+            given=f"{error.error_count()} fields do not fit",
+            expected=f"a model folder of format {FORMAT}",
+        ) from None
+    if record.format != FORMAT:
+        raise ModelError(
+            f"{path}: format {record.format}, written by seamwise {record.version}", expected=f"format {FORMAT}"
+        )
+    return record
+
+
+def read_item(task: Task, path: Path) -> Item:
+    """The inputs of one item from a file: by the task's own `read`, else from an .npz of its inputs."""
+    if task.read is not None:
+        return task.read(path)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: cannot be read",
+            given=str(error),
+            expected="an .npz file with one array an input",
+            remedy="or give the task a `read` function for files of this kind",
+        ) from None
+
+
+def told(task: Task, written: Item) -> Any:
+    """What a person is told of one item, in a form that JSON can hold."""
+    return task.tell(written) if task.tell is not None else {task.answer.field: written[task.answer.field].tolist()}
