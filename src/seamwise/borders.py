@@ -4,25 +4,22 @@ from collections.abc import Mapping
 
 import torch
 
-from seamwise.chain import Chain, ChainNet
+from seamwise.chain import ChainNet
 from seamwise.errors import ChainError
-from seamwise.metrics import Target
+from seamwise.metrics import OneHot, Target
 from seamwise.shapes import Tensor
 from seamwise.stage import Estimator, EstimatorNet, Fields
 
 
-def check_borders(chain: Chain, inputs: Fields, gold: Fields, targets: Mapping[str, Target]) -> None:
-    """Run the new chain on a few items; each field must have a row an item and the shape of its gold.
+def check_borders(net: ChainNet, inputs: Fields, gold: Fields, targets: Mapping[str, Target]) -> None:
+    """Run a new chain on a few items; each field must have a row an item and the shape of its gold.
 
-    inputs: the chain's inputs, gold: labels by field, both [batch, ...]. Raises ChainError.
+    net: with estimators fitted. inputs: the chain's inputs, gold: labels by field, both [batch, ...].
+    Raises ChainError.
     """
-    net = chain.build(0).eval()
-    for stage in chain.stages:
-        if isinstance(stage, Estimator):
-            _fit_trial_run(net, stage, inputs, gold)
-    n = len(next(iter(inputs.values())))
+    chain, n = net.chain, len(next(iter(inputs.values())))
     with torch.no_grad():
-        fields = net(inputs)
+        fields = net.eval()(inputs)
     for stage in chain.stages:
         for output in stage.outputs:
             value = fields[output]
@@ -54,14 +51,35 @@ def _gold_form(where: str, target: Target, labels: Tensor) -> Tensor:
         ) from None
 
 
-def _fit_trial_run(net: ChainNet, stage: Estimator, inputs: Fields, gold: Fields) -> None:
-    """Fit an estimator on the few items at hand, so that the border behind it can be checked."""
+def fit_estimator(net: ChainNet, stage: Estimator, inputs: Fields, labels: Tensor) -> None:
+    """Fit an estimator to some items, so that the border behind it can be checked.
+
+    inputs: the chain's, labels: of the stage's target, both [batch, ...]. Raises ChainError.
+    """
     before = [s.name for s in net.chain.stages[: net.chain.stages.index(stage)]]
-    labels = gold.get(stage.outputs[0])
-    if labels is None:
-        raise ChainError(f"estimator {stage.name!r} has no labels", given=f"no field {stage.outputs[0]!r}")
     with torch.no_grad():
-        fields = net.part(before)(inputs) if before else dict(inputs)
+        fields = net.part(before).eval()(inputs) if before else dict(inputs)
     estimator_net = net.nets[stage.name]
     assert isinstance(estimator_net, EstimatorNet)
-    estimator_net.fit([fields[name] for name in stage.inputs], labels)
+    try:
+        estimator_net.fit([fields[name] for name in stage.inputs], labels)
+    except Exception as error:
+        read = ", ".join(f"{name} {list(fields[name].shape)}" for name in stage.inputs)
+        raise ChainError(
+            f"estimator {stage.name!r} could not be fitted",
+            given=f"{read}, {stage.outputs[0]} {list(labels.shape)}; {type(error).__name__}: {error}",
+        ) from error
+
+
+def check_labels(target: Target, labels: Tensor) -> None:
+    """That the known labels [n, ...] of a target are what it scores. Raises ChainError naming the label."""
+    if labels.is_floating_point() or not isinstance(target.gold, OneHot) or not len(labels):
+        return
+    wrong = (labels.long() < 0) | (labels.long() >= target.gold.n_classes)
+    if wrong.any():
+        raise ChainError(
+            f"{int(wrong.sum())} labels of {target.field!r} are no category",
+            given=f"{int(labels[wrong][0])}",
+            expected=f"whole numbers from 0 to {target.gold.n_classes - 1}",
+            remedy="correct them; where a label is missing, mask the row (numpy.ma) or leave it out of the table",
+        )

@@ -11,8 +11,8 @@ from torch import nn
 
 from seamwise.errors import ChainError, TrainingError
 from seamwise.metrics import Target
-from seamwise.shapes import Tensor
 from seamwise.seams import Trace
+from seamwise.shapes import Tensor
 from seamwise.stage import Estimator, Fields, Learned, Outside, Stage
 
 Pins = Mapping[str, tuple[Tensor, Tensor]]
@@ -37,6 +37,13 @@ class Chain:
         names: set[str] = set()
         inputs: dict[str, str] = {}
         for stage in self.stages:
+            if not isinstance(stage, Stage):
+                raise ChainError(
+                    f"a chain of {type(stage).__name__}",
+                    expected="stages: seamwise.Learned, Designed, Estimator or Outside",
+                )
+            if hasattr(nn.ModuleDict, stage.name):
+                raise ChainError(f"stage name {stage.name!r} is taken by torch", remedy="give it another name")
             if stage.name in names or not stage.name.isidentifier():
                 raise ChainError(
                     f"stage name {stage.name!r} is used twice or no plain word", expected="letters, digits and _"
@@ -222,7 +229,8 @@ def _gradient(
         loss = (end * torch.randn(end.shape, generator=torch.Generator().manual_seed(0)).to(end)).sum()
     else:
         loss = target.loss(end, batch[target.field]).sum()
-    (gradient,) = torch.autograd.grad(loss, fields[name], allow_unused=True)
+    gradients: tuple[Tensor | None, ...] = torch.autograd.grad(loss, fields[name], allow_unused=True)
+    gradient = gradients[0]
     if gradient is None:
         return 0.0, trace.stopped_by(end)
     size = float(gradient.flatten(1).norm(dim=1).square().mean().sqrt())

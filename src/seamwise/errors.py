@@ -1,14 +1,14 @@
 """What can go wrong.
 
-    SeamwiseError
-    ├── InputError          the user's to mend; the command line ends with exit code 2 and no traceback
-    │   ├── SupplyError     a table, field, group, split or budget
-    │   ├── ChainError      a stage or a border between two
-    │   ├── TaskError       a task file or a task
-    │   ├── RunError        a run folder
-    │   └── ModelError      a model folder
-    ├── TrainingError       one training could not be done; a study records it and goes on
-    └── StorageError        the disk is full or may not be written; work already done is kept
+SeamwiseError
+├── InputError          the user's to mend; the command line ends with exit code 2 and no traceback
+│   ├── SupplyError     a table, field, group, split or budget
+│   ├── ChainError      a stage or a border between two
+│   ├── TaskError       a task file or a task
+│   ├── RunError        a run folder
+│   └── ModelError      a model folder
+├── TrainingError       one training could not be done; a study records it and goes on
+└── StorageError        the disk is full or may not be written; work already done is kept
 """
 
 

@@ -72,9 +72,7 @@ def _stage_score(
     )
 
 
-def _on_gold_input(
-    task: Task, net: ChainNet, stage: Stage, target: Target, rows: Int[NDArray, " m"]
-) -> float | None:
+def _on_gold_input(task: Task, net: ChainNet, stage: Stage, target: Target, rows: Int[NDArray, " m"]) -> float | None:
     """The stage's error where every stage before it is replaced by its gold (a prefix pin)."""
     supply = task.supply
     before = net.chain.stages[: net.chain.stages.index(stage)]
@@ -113,5 +111,3 @@ def latency_ms(net: ChainNet, inputs: dict[str, Tensor], n_runs: int = 15) -> fl
             net(one)
             times.append(time.perf_counter() - start)
     return 1e3 * float(np.median(times[3:]))
-
-

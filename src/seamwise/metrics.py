@@ -10,7 +10,7 @@ from typing import final
 import torch
 from torch.nn.functional import one_hot
 
-from seamwise.shapes import Float, Int, Shaped, Tensor
+from seamwise.shapes import Float, Shaped, Tensor
 
 TINY = 1e-12
 
@@ -19,39 +19,44 @@ Score = Callable[[Tensor, Tensor], Tensor]
 
 
 def negative_log_likelihood(
-    probabilities: Float[Tensor, "batch *each classes"], labels: Int[Tensor, "batch *each"]
+    probabilities: Float[Tensor, "batch *each classes"], labels: Shaped[Tensor, " batch *each"]
 ) -> Float[Tensor, " batch"]:
     """-log of the probability given to the right class; the mean over `each`, an item."""
-    right = probabilities.gather(-1, labels[..., None])[..., 0]
+    right = probabilities.gather(-1, _index(labels)[..., None])[..., 0]
     return -right.clamp_min(TINY).log().flatten(1).mean(1) if right.ndim > 1 else -right.clamp_min(TINY).log()
 
 
 def error_rate(
-    probabilities: Float[Tensor, "batch *each classes"], labels: Int[Tensor, "batch *each"]
+    probabilities: Float[Tensor, "batch *each classes"], labels: Shaped[Tensor, " batch *each"]
 ) -> Float[Tensor, " batch"]:
     """The share of `each` whose most probable class is wrong; 0 or 1 where there is one an item."""
     return _an_item((probabilities.argmax(-1) != labels).to(probabilities.dtype))
 
 
 def absolute_error(
-    values: Float[Tensor, "batch *each"], labels: Shaped[Tensor, "batch *each"]
+    values: Float[Tensor, " batch *each"], labels: Shaped[Tensor, " batch *each"]
 ) -> Float[Tensor, " batch"]:
     """|value - label|, the mean over `each`, in the label's unit."""
     return _an_item((values - labels).abs())
 
 
 def squared_error(
-    values: Float[Tensor, "batch *each"], labels: Shaped[Tensor, "batch *each"]
+    values: Float[Tensor, " batch *each"], labels: Shaped[Tensor, " batch *each"]
 ) -> Float[Tensor, " batch"]:
     """(value - label) squared, the mean over `each`, in the label's unit squared."""
     return _an_item((values - labels).square())
 
 
-def _an_item(scores: Float[Tensor, "batch *each"]) -> Float[Tensor, " batch"]:
+def _index(labels: Shaped[Tensor, " batch *each"]) -> Shaped[Tensor, " batch *each"]:
+    """Categories as torch wants them for an index: int64, also where a table has bytes or yes and no."""
+    return labels.long() if labels.dtype in (torch.uint8, torch.bool) else labels
+
+
+def _an_item(scores: Float[Tensor, " batch *each"]) -> Float[Tensor, " batch"]:
     return scores.flatten(1).mean(1) if scores.ndim > 1 else scores
 
 
-def as_it_is(labels: Shaped[Tensor, "batch *each"]) -> Float[Tensor, "batch *each"]:
+def as_it_is(labels: Shaped[Tensor, " batch *each"]) -> Float[Tensor, " batch *each"]:
     """The gold form of numbers: the numbers."""
     return labels.to(torch.get_default_dtype())
 
@@ -62,8 +67,8 @@ class OneHot:
 
     n_classes: int
 
-    def __call__(self, labels: Int[Tensor, "batch *each"]) -> Float[Tensor, "batch *each classes"]:
-        return one_hot(labels, self.n_classes).to(torch.get_default_dtype())
+    def __call__(self, labels: Shaped[Tensor, " batch *each"]) -> Float[Tensor, "batch *each classes"]:
+        return one_hot(_index(labels), self.n_classes).to(torch.get_default_dtype())
 
 
 @final

@@ -228,7 +228,12 @@ def _whole(job: Job, net: ChainNet, stage_weight: float, before: Sequence[Traini
 
 
 def _train_block(
-    job: Job, net: ChainNet, block: Sequence[Stage], terms: Sequence[Term], stage_weight: float, before: Sequence[Training]
+    job: Job,
+    net: ChainNet,
+    block: Sequence[Stage],
+    terms: Sequence[Term],
+    stage_weight: float,
+    before: Sequence[Training],
 ) -> Training:
     labels = {t.target.field: job.subset.get(t.target.field, np.zeros(0, np.int64)) for t in terms}
     rows, chosen_by = job.rows(list(labels)), terms[0].target
@@ -287,7 +292,9 @@ def _stopped_seams(job: Job, net: ChainNet) -> tuple[str, ...]:
     for stage in job.chain.stages:
         reached = reached or stage.name in learned
         if reached:
-            stopped += [s for s in job.chain.seams(batch, net, job.task.answer) if s.writer == stage.name and not s.passes]
+            stopped += [
+                s for s in job.chain.seams(batch, net, job.task.answer) if s.writer == stage.name and not s.passes
+            ]
     return tuple(
         f"no gradient crosses {s.field!r} ({s.stopped_by}): the answer trains only what is behind it" for s in stopped
     )

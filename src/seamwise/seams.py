@@ -23,9 +23,7 @@ class Trace(TorchFunctionMode):
         self._left: list[str] = []
         self._flat: list[str] = []
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         followed = [t for t in _tensors((args, kwargs)) if id(t) in self._made_by]
         if followed:

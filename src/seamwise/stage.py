@@ -1,9 +1,6 @@
 """Stage: what reads some named fields and writes some; learned, designed, estimator or outside."""
 
 import hashlib
-import inspect
-import re
-import sysconfig
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +16,7 @@ from torch import nn
 from seamwise.errors import ChainError, ModelError, TrainingError
 from seamwise.metrics import Target
 from seamwise.shapes import NDArray, Tensor
+from seamwise.source import source, target_source
 
 Fields = Mapping[str, Tensor]
 
@@ -66,7 +64,7 @@ class Stage(ABC):
     def signature(self) -> str:
         """A hash of all that decides what this stage computes, before training."""
         parts = [type(self).__name__, self.name, *self.inputs, *self.outputs, *self._settings()]
-        parts += [_source(f) for f in (self.work, *(g for t in self.targets for g in (t.loss, t.metric, t.gold)))]
+        parts += [source(self.work), *(target_source(target) for target in self.targets)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
     def _settings(self) -> tuple[str, ...]:
@@ -197,8 +195,8 @@ class EstimatorNet(nn.Module):
     def fit(self, fields: Sequence[Tensor], labels: Tensor) -> None:
         """Fit a new estimator. fields: each [n, ...]; labels: [n]."""
         estimator = self.stage.work()
-        if "random_state" in estimator.get_params():
-            estimator.set_params(random_state=self.seed)
+        names = [n for n in estimator.get_params() if n == "random_state" or n.endswith("__random_state")]
+        estimator.set_params(**dict.fromkeys(names, self.seed))
         self.fitted = estimator.fit(_table(fields), labels.cpu().numpy())
 
     def forward(self, *fields: Tensor) -> Tensor:
@@ -241,30 +239,3 @@ def _read_weights(name: str, weights: str | Path | Fields) -> Fields:
         return load_file(str(weights))
     except (OSError, SafetensorError) as error:
         raise ModelError(f"weights of stage {name!r}: {weights} cannot be read", given=str(error)) from None
-
-
-def _source(function: Callable[..., Any]) -> str:
-    """The code behind a callable, and what it was bound to: the file that defines it, where it is the user's."""
-    if hasattr(function, "func"):  # functools.partial
-        return _source(function.func) + _plain(function.args) + _plain(function.keywords)
-    routine = inspect.isroutine(function) or inspect.isclass(function)
-    kept = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
-    bound = "".join(_source(c) if inspect.isroutine(c) or inspect.isclass(c) else _plain(c) for c in kept)
-    return _code(function if routine else type(function)) + bound + ("" if routine else _plain(function))
-
-
-def _code(function: Callable[..., Any]) -> str:
-    name = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', '')}"
-    try:
-        file = inspect.getsourcefile(function) or ""
-        if file.startswith((sysconfig.get_path("purelib"), sysconfig.get_path("stdlib"))):
-            return name
-        if Path(file).is_file():
-            return name + Path(file).read_text(encoding="utf-8")
-        return name + inspect.getsource(function)
-    except (OSError, TypeError):
-        return name
-
-
-def _plain(value: object) -> str:
-    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))

@@ -16,13 +16,8 @@ import torch
 
 from seamwise.errors import SupplyError
 from seamwise.shapes import Bool, Int, NDArray, Tensor
+from seamwise.tables import RESERVED, SPLITS, Column, examples_of, groups_of, read_table, splits_of
 from seamwise.trial import storage_error, write_json
-
-SPLITS = ("train", "validation", "test")
-RESERVED = ("id", "group", "split")
-
-Column = Any
-"""A numpy array (masked where a label is missing), a torch tensor, or a list of numbers."""
 
 Subset = Mapping[str, NDArray]
 """Which training examples a training may use the labels of: {field: examples}, each in a fixed order."""
@@ -51,10 +46,10 @@ class Supply:
     def __init__(
         self, tables: Mapping[str, Mapping[str, Column]], *, prices: Mapping[str, float] | None = None
     ) -> None:
-        read = {name: _read_table(name, table) for name, table in tables.items()}
+        read = {name: read_table(name, table) for name, table in tables.items()}
         if not read:
             raise SupplyError("the supply has no tables", expected='{"name": {"field": array, ...}}')
-        examples = _examples(read)
+        examples = examples_of(read)
         n = 1 + max(int(rows.max(initial=-1)) for rows in examples.values())
         self.fields, self.present = {}, {}
         for name, table in read.items():
@@ -65,14 +60,12 @@ class Supply:
                         self.fields[field], self.present[field] = values, known
                     else:
                         self._take(where, field, values, known, examples[name], n)
-        self.groups = _groups(read, examples, n)
-        self.splits = _splits(read, examples, self.groups)
+        self.groups, names = groups_of(read, examples, n)
+        self.splits = splits_of(read, examples, self.groups)
         self.prices = self._priced(prices or {})
-        self._check_groups()
+        self._check_splits(names)
 
-    def _take(
-        self, where: str, field: str, values: Tensor, known: Tensor, rows: Int[NDArray, " m"], n: int
-    ) -> None:
+    def _take(self, where: str, field: str, values: Tensor, known: Tensor, rows: Int[NDArray, " m"], n: int) -> None:
         """Lay one table's column over the examples."""
         if field not in self.fields:
             self.fields[field] = torch.zeros(n, *values.shape[1:], dtype=values.dtype)
@@ -104,13 +97,13 @@ class Supply:
                 raise SupplyError(f"the price of {field!r} is {price}", expected="a number of 0 or more")
         return {field: float(prices.get(field, 1.0)) for field in self.fields}
 
-    def _check_groups(self) -> None:
+    def _check_splits(self, names: Sequence[Any]) -> None:
         seen: dict[int, int] = {}
         for split in range(len(SPLITS)):
             for group in np.unique(self.groups[self.splits == split]).tolist():
                 if group in seen:
                     raise SupplyError(
-                        f"group {group} is in two splits: {SPLITS[seen[group]]} and {SPLITS[split]}",
+                        f"group {names[group]!r} is in two splits: {SPLITS[seen[group]]} and {SPLITS[split]}",
                         expected="every group (person, writer, document) in one split",
                         remedy="put all its examples in one, or leave `split` out and let the supply divide",
                     )
@@ -169,6 +162,15 @@ class Supply:
         top = self.held(field)
         return [n for n in (top // 2**k for k in reversed(range(n_budgets))) if n >= min(10, top)]
 
+    def only(self, rows: Int[NDArray, " m"]) -> "Supply":
+        """A supply of some of the examples, in their splits and groups; a label is known where it was."""
+        part = Supply.__new__(Supply)
+        index = torch.from_numpy(rows)
+        part.fields = {field: values[index] for field, values in self.fields.items()}
+        part.present = {field: known[index] for field, known in self.present.items()}
+        part.groups, part.splits, part.prices = self.groups[rows], self.splits[rows], dict(self.prices)
+        return part
+
     def take(self, fields: Iterable[str], rows: Int[NDArray, " m"]) -> dict[str, Tensor]:
         """Those rows of those fields, as tensors."""
         index = torch.from_numpy(rows)
@@ -193,9 +195,9 @@ class Supply:
         """Write one `.npy` file a field, so that several processes can map the same memory."""
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            for field in self.fields:
-                np.save(folder / f"{field}.npy", self.fields[field].numpy())
-                np.save(folder / f"{field}.present.npy", self.present[field].numpy())
+            for k, field in enumerate(self.fields):  # numbered, as a field's name need not suit a file
+                np.save(folder / f"{k}.npy", self.fields[field].numpy())
+                np.save(folder / f"{k}.present.npy", self.present[field].numpy())
             np.save(folder / "groups.npy", self.groups)
             np.save(folder / "splits.npy", self.splits)
         except OSError as error:
@@ -208,165 +210,17 @@ class Supply:
 
         def mapped(name: str) -> NDArray:
             # mode "c": torch wants a writable array; writes would stay in this process
-            return np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False)
+            array: NDArray = np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False)
+            return array
 
         supply = cls.__new__(cls)
         described = json.loads((folder / "supply.json").read_text())
-        supply.fields = {field: torch.from_numpy(mapped(field)) for field in described["fields"]}
-        supply.present = {field: torch.from_numpy(mapped(f"{field}.present")) for field in described["fields"]}
+        numbered = list(enumerate(described["fields"]))
+        supply.fields = {field: torch.from_numpy(mapped(str(k))) for k, field in numbered}
+        supply.present = {field: torch.from_numpy(mapped(f"{k}.present")) for k, field in numbered}
         supply.groups, supply.splits = np.asarray(mapped("groups")), np.asarray(mapped("splits"))
         supply.prices = described["prices"]
         return supply
-
-
-Table = dict[str, tuple[Any, Any]]
-
-
-def _read_table(name: str, table: Mapping[str, Column]) -> Table:
-    read: Table = {}
-    lengths = {}
-    for field, column in table.items():
-        where = f"field {field!r} of table {name!r}"
-        read[field] = _read_keys(where, column) if field in RESERVED else _read_labels(where, column)
-        lengths[field] = len(read[field][0])
-    if len(set(lengths.values())) > 1:
-        usual = max(set(lengths.values()), key=list(lengths.values()).count)
-        odd = next(field for field, length in lengths.items() if length != usual)
-        raise SupplyError(
-            f"field {odd!r} of table {name!r} has {lengths[odd]} rows",
-            expected=f"{usual}, as the table's other fields have",
-            remedy="give every field a row an example; mask the rows without a label (numpy.ma)",
-        )
-    return read
-
-
-def _read_keys(where: str, column: Column) -> tuple[NDArray, None]:
-    keys = np.asarray(column)
-    if keys.dtype == object or keys.ndim == 0 or (keys.dtype.kind == "f" and np.isnan(keys).any()):
-        raise SupplyError(f"{where} cannot be used", given=str(keys.dtype), expected="numbers or text, none missing")
-    return keys, None
-
-
-def _read_labels(where: str, column: Column) -> tuple[Tensor, Tensor]:
-    if isinstance(column, Tensor):
-        column = column.detach().cpu().numpy()
-    known = ~np.ma.getmaskarray(column).reshape(len(column), -1).any(1) if np.ma.isMaskedArray(column) else None
-    try:
-        array = np.asarray(np.ma.getdata(column))
-    except ValueError as error:
-        raise SupplyError(f"{where} is not a rectangular array", given=str(error)) from None
-    if array.ndim == 0:
-        raise SupplyError(f"{where} is a single value", expected="a row an example")
-    if array.dtype.kind not in "biuf":
-        row = next((i for i, v in enumerate(array.flat) if not isinstance(v, int | float)), 0)
-        raise SupplyError(
-            f"{where} holds {array.dtype}, not numbers",
-            given=f"{array.flat[row] if array.size else array!r} in row {row}",
-            expected="numbers; a category as a whole number from 0",
-            remedy="encode it; where a label is missing, mask the row (numpy.ma) or leave it out of the table",
-        )
-    known = np.ones(len(array), dtype=bool) if known is None else known
-    if array.dtype.kind == "f":
-        bad = known & ~np.isfinite(array).reshape(len(array), -1).all(1)
-        if bad.any():
-            raise SupplyError(
-                f"{where} is not a finite number in {bad.sum()} of {len(array)} rows",
-                given=f"row {int(bad.argmax())}",
-                expected="finite numbers",
-                remedy="correct them; where a label is missing, mask the row (numpy.ma) or leave it out",
-            )
-        array = np.where(known.reshape(-1, *[1] * (array.ndim - 1)), array, 0).astype(np.float32, copy=False)
-    elif array.dtype != np.uint8 and array.dtype.kind != "b":
-        array = array.astype(np.int64, copy=False)
-    return torch.from_numpy(np.ascontiguousarray(array)), torch.from_numpy(known)
-
-
-def _examples(read: Mapping[str, Table]) -> dict[str, Int[NDArray, " m"]]:
-    """For each table, which example each of its rows is: rows with one id are one example."""
-    number: dict[Any, int] = {}
-    n, examples = 0, {}
-    for name, table in read.items():
-        if "id" not in table:
-            length = len(next(iter(table.values()))[0]) if table else 0
-            examples[name] = np.arange(n, n + length)
-            n += length
-            continue
-        ids = table["id"][0].tolist()
-        if len(set(ids)) < len(ids):
-            twice = next(i for i in ids if ids.count(i) > 1)
-            raise SupplyError(f"id {twice!r} is twice in table {name!r}", expected="one row an id in a table")
-        for i in ids:
-            if i not in number:
-                number[i] = n
-                n += 1
-        examples[name] = np.array([number[i] for i in ids], dtype=np.int64)
-    return examples
-
-
-def _groups(read: Mapping[str, Table], examples: Mapping[str, NDArray], n: int) -> Int[NDArray, "n k"]:
-    given = {name: table["group"][0].reshape(len(table["group"][0]), -1) for name, table in read.items() if "group" in table}
-    if not given:
-        return np.arange(n)[:, None]
-    width = max(keys.shape[1] for keys in given.values())
-    groups = np.full((n, width), -1, dtype=np.int64)
-    number: dict[Any, int] = {}
-    for name, keys in given.items():
-        codes = np.array([[number.setdefault(k, len(number)) for k in row] for row in keys.tolist()])
-        codes = np.concatenate([codes, np.repeat(codes[:, :1], width - codes.shape[1], axis=1)], axis=1)
-        _agree(name, "group", groups[examples[name]], codes)
-        groups[examples[name]] = codes
-    alone = groups[:, 0] < 0
-    groups[alone] = len(number) + np.arange(alone.sum())[:, None]
-    return groups
-
-
-def _splits(read: Mapping[str, Table], examples: Mapping[str, NDArray], groups: NDArray) -> Int[NDArray, " n"]:
-    given = {name: table["split"][0] for name, table in read.items() if "split" in table}
-    if not given:
-        return _divided(groups)
-    splits = np.full(len(groups), -1, dtype=np.int64)
-    for name, words in given.items():
-        unknown = sorted({str(w) for w in words.tolist()} - set(SPLITS))
-        if unknown:
-            raise SupplyError(
-                f"`split` of table {name!r} has {unknown[0]!r}", expected=f"one of {', '.join(SPLITS)}"
-            )
-        codes = np.array([SPLITS.index(w) for w in words.tolist()])
-        _agree(name, "split", splits[examples[name]][:, None], codes[:, None])
-        splits[examples[name]] = codes
-    if (splits < 0).any():
-        lacking = next(name for name in read if (splits[examples[name]] < 0).any())
-        raise SupplyError(
-            f"some examples of table {lacking!r} have no `split`, others do",
-            remedy="give every table without a shared id a `split` column, or none",
-        )
-    return splits
-
-
-def _agree(table: str, column: str, before: NDArray, now: NDArray) -> None:
-    clash = ((before >= 0) & (before != now)).any(1)
-    if clash.any():
-        raise SupplyError(
-            f"`{column}` of table {table!r} contradicts another table for the same id",
-            given=f"row {int(clash.argmax())}",
-        )
-
-
-def _divided(groups: Int[NDArray, "n k"]) -> Int[NDArray, " n"]:
-    """Divide groups .6, .2, .2. Examples that share any group stay together."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    n, width = groups.shape
-    ends = np.concatenate([np.repeat(np.arange(n), width), n + groups.reshape(-1)])
-    size = int(ends.max()) + 1
-    links = coo_array((np.ones(n * width), (ends[: n * width], ends[n * width :])), shape=(size, size))
-    cluster = connected_components(links, directed=False)[1][:n]
-    names = np.unique(cluster)
-    shuffled = np.random.default_rng(0).permutation(len(names))
-    bounds = np.round(np.array([0.6, 0.8]) * len(names)).astype(int)
-    split_of = np.digitize(np.argsort(shuffled), bounds)
-    return split_of[np.searchsorted(names, cluster)].astype(np.int64)
 
 
 def batches(n: int, size: int) -> Sequence[slice]:

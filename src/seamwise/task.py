@@ -3,25 +3,30 @@
 import hashlib
 import importlib
 import importlib.util
+import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, final
 
+import cloudpickle
 import torch
 
-from seamwise.borders import check_borders
-from seamwise.chain import Chain
-from seamwise.errors import SeamwiseError, TaskError
+from seamwise.borders import check_borders, check_labels, fit_estimator
+from seamwise.chain import Chain, ChainNet
+from seamwise.errors import SeamwiseError, SupplyError, TaskError
 from seamwise.metrics import Target
 from seamwise.settings import Fit
 from seamwise.shapes import NDArray, Tensor
+from seamwise.source import source, target_source
 from seamwise.stage import Estimator, Learned
 from seamwise.supply import Supply
+from seamwise.tables import SPLITS
 
 SYSTEMS = ("digits",)
+MOST_TRIED = 200  # items an estimator is fitted to when borders are checked
 
 Item = Mapping[str, NDArray]
 """One example, or what was written for it: {field: array}."""
@@ -62,7 +67,10 @@ class Task:
         clash = set(self.variants) & set(self.directs)
         if clash:
             raise TaskError(f"task {self.name!r}: {clash.pop()!r} names both a chain and a direct network")
-        self.supply.held(self.answer.field)
+        for name in (self.name, *self.variants, *self.directs):
+            if not re.fullmatch(r"\w[\w-]*", name):
+                raise TaskError(f"task {self.name!r}: {name!r} cannot name a file", expected="letters, digits, _ and -")
+        self._check_answer()
         for variant, chain in (self.variants | self.directs).items():
             self._check(variant, chain)
         self._check_size()
@@ -83,7 +91,9 @@ class Task:
     @cached_property
     def signature(self) -> dict[str, str]:
         """A hash of each variant and direct network, before training."""
-        return {name: chain.signature for name, chain in (self.variants | self.directs).items()}
+        scoring = target_source(self.answer) + (source(self.trivial) if self.trivial else "")
+        chains = self.variants | self.directs
+        return {n: hashlib.sha256((c.signature + scoring).encode()).hexdigest()[:16] for n, c in chains.items()}
 
     @cached_property
     def digest(self) -> str:
@@ -104,7 +114,7 @@ class Task:
     def guess(self, labels: Tensor, target: Target | None = None) -> Tensor:
         """The trivial prediction, in written form, from training labels [n, ...]."""
         target = target or self.answer
-        if self.trivial is not None and target is self.answer:
+        if self.trivial is not None and target.field == self.answer.field:
             return self.trivial(labels)
         return target.gold(labels).mean(0)
 
@@ -114,12 +124,21 @@ class Task:
         return _unchecked(self, supply=None)
 
     def with_supply(self, supply: Supply) -> "Task":
-        """The same task on another supply, unchecked."""
+        """The same task on another supply, unchecked. One that was sent without its own takes this for it."""
         return _unchecked(self, supply=supply)
 
     def with_fit(self, fit: Fit) -> "Task":
         """The same task, trained otherwise."""
         return _unchecked(self, fit=fit)
+
+    def _check_answer(self) -> None:
+        self.supply.held(self.answer.field)
+        for split in SPLITS:
+            if not len(self.supply.rows(split, self.answer.field)):
+                raise SupplyError(
+                    f"task {self.name!r}: no {split} example has a label of the answer {self.answer.field!r}",
+                    remedy="label some: without them nothing can be trained, stopped or scored",
+                )
 
     def _check(self, variant: str, chain: Chain) -> None:
         try:
@@ -134,9 +153,15 @@ class Task:
             for stage in chain.stages:
                 for target in stage.targets:
                     self.supply.held(target.field)
+            for target in targets.values():
+                check_labels(target, self.supply.fields[target.field][self.supply.present[target.field]])
+            net = chain.build(0)
+            for stage in chain.stages:
+                if isinstance(stage, Estimator):
+                    self._try(net, stage)
             for few in (2, 3):
                 inputs, gold = self._few(chain, few)
-                check_borders(chain, inputs, {f: v for f, v in gold.items() if f in targets}, targets)
+                check_borders(net, inputs, gold, targets)
         except SeamwiseError as error:
             lines = str(error).splitlines()
             raise type(error)(
@@ -160,11 +185,21 @@ class Task:
 
     def _few(self, chain: Chain, n: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Inputs and labels of a few training items that have as many labels as any has."""
-        labels = [f for f in self.targets(chain) if f in self.supply.fields]
+        labels = list(self.targets(chain))
         rows = self.supply.rows("train")
         known = torch.stack([self.supply.known(f, rows) for f in labels]).sum(0)
-        first = rows[torch.argsort(known, descending=True, stable=True).numpy()[: max(n, 2)]]
+        first = rows[torch.argsort(known, descending=True, stable=True).numpy()[:n]]
         return self.supply.take(chain.inputs, first), self.supply.take(labels, first)
+
+    def _try(self, net: ChainNet, stage: Estimator) -> None:
+        """Fit an estimator to some of its training labels, spread over all there are."""
+        (target,) = stage.targets
+        rows = self.supply.rows("train", target.field)
+        if not len(rows):
+            raise SupplyError(f"estimator {stage.name!r}: no training example has a label of {target.field!r}")
+        some = rows[:: max(1, len(rows) // MOST_TRIED)]
+        labels = self.supply.take([target.field], some)[target.field]
+        fit_estimator(net, stage, self.supply.take(net.chain.inputs, some), labels)
 
     def _check_size(self) -> None:
         """The fairness rule: the first direct network has at most twice the parameters of the largest chain."""
@@ -189,12 +224,15 @@ def n_parameters(chain: Chain) -> int:
 def _unchecked(task: Task, **changed: Any) -> Task:
     copy = object.__new__(Task)
     copy.__dict__.update(task.__dict__ | changed)
+    if changed.get("supply") is not None and task.__dict__["supply"] is not None:
+        copy.__dict__.pop("digest", None)  # it was of the other supply
     return copy
 
 
 def load_task(source: str) -> Task:
     """The task of a shipped system, by name, or of a Python file that sets `task`.
 
+    As when Python runs a file, its folder is put on `sys.path`, so that it may import what lies beside it.
     Raises TaskError naming the file, and the line where its Python fails.
     """
     if source in SYSTEMS:
@@ -204,34 +242,41 @@ def load_task(source: str) -> Task:
         raise TaskError(f"no task {source!r}", expected=f"{', '.join(SYSTEMS)}, or a Python file that sets `task`")
     if not path.is_file():
         raise TaskError(f"{path}: no such file", expected="a Python file that sets `task`")
-    name = f"seamwise_task_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}_{path.stem}"
+    return _task_of(_run_file(path.resolve()), source)
+
+
+def _run_file(path: Path) -> Any:
+    name = f"seamwise_task_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    sys.path.insert(0, str(path.parent.resolve()))
+    if str(path.parent) not in sys.path:
+        sys.path.insert(0, str(path.parent))
     try:
         spec.loader.exec_module(module)
-    except SeamwiseError:
-        raise
+    except SeamwiseError as error:
+        raise type(error)(f"{path}: {error}") from error
     except Exception as error:
         raise _file_error(path, error) from error
-    finally:
-        sys.path.remove(str(path.parent.resolve()))
-    return _task_of(module, source)
+    cloudpickle.register_pickle_by_value(module)  # other processes cannot import it by its name
+    return module
 
 
 def _file_error(path: Path, error: Exception) -> TaskError:
-    line = getattr(error, "lineno", None)
-    trace = error.__traceback__
-    while line is None and trace is not None:
-        if Path(trace.tb_frame.f_code.co_filename) == path.resolve() or trace.tb_frame.f_code.co_filename == str(path):
-            at = trace.tb_lineno
-        trace = trace.tb_next
-        line = at if trace is None else None
-    return TaskError(
-        f"{path}, line {line}: {type(error).__name__}: {error}", remedy="mend the file, then run the command again"
-    )
+    """Where in the file it failed, or, for a syntax error, in the file that has it."""
+    where, trace = str(path), error.__traceback__
+    if isinstance(error, SyntaxError):
+        where = f"{error.filename or path}, line {error.lineno}"
+        told = error.msg
+    else:
+        told = str(error)
+        while trace is not None:
+            if trace.tb_frame.f_code.co_filename == str(path):
+                where = f"{path}, line {trace.tb_lineno}"
+            trace = trace.tb_next
+    return TaskError(f"{where}: {type(error).__name__}: {told}", remedy="mend the file, then run the command again")
 
 
 def _task_of(module: Any, source: str) -> Task:
