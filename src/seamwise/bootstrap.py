@@ -45,10 +45,14 @@ class Bootstrap:
     def _item_weights(self) -> Float[NDArray, "draws items"]:
         rng = np.random.default_rng(self.seed)
         weights = np.ones((self.n_draws, len(self.groups)))
-        for column in self.groups.T:
-            names, index = np.unique(column, return_inverse=True)
-            weights *= rng.multinomial(len(names), np.full(len(names), 1 / len(names)), self.n_draws)[:, index]
-        return weights / np.maximum(weights.sum(1, keepdims=True), 1e-12)
+        names, index = np.unique(self.groups, return_inverse=True)
+        index = index.reshape(self.groups.shape)
+        drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), self.n_draws)
+        for k, column in enumerate(index.T):
+            again = (index[:, :k] == column[:, None]).any(1)  # a group counts once an item
+            weights *= np.where(again, 1, drawn[:, column])
+        weights[weights.sum(1) == 0] = 1  # none of the items was drawn
+        return np.asarray(weights / weights.sum(1, keepdims=True))
 
     def means(self, errors: Float[NDArray, "seeds items"]) -> Float[NDArray, " draws"]:
         """The mean error in each draw of seeds and groups."""

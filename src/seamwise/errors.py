@@ -8,6 +8,7 @@ SeamwiseError
 │   ├── RunError        a run folder
 │   └── ModelError      a model folder
 ├── TrainingError       one training could not be done; a study records it and goes on
+│   └── RegimeError     this chain cannot be trained this way
 └── StorageError        the disk is full or may not be written; work already done is kept
 """
 
@@ -47,6 +48,10 @@ class ModelError(InputError):
 
 class TrainingError(SeamwiseError):
     """A training could not be done: a stage raised, a loss or a metric was not a number."""
+
+
+class RegimeError(TrainingError):
+    """A chain that cannot be trained this way, with whatever labels: no gradient reaches anything that learns."""
 
 
 class StorageError(SeamwiseError):

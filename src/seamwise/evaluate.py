@@ -1,7 +1,6 @@
 """Scoring a trained chain on a split: per item, per stage, against the trivial predictor."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -23,7 +22,8 @@ MOST_WRITTEN = 256  # numbers an item, above which what was written is not kept
 @dataclass(frozen=True)
 class Evaluation:
     """items: the examples scored; errors: of the answer, one an item; by_field: of each stage's target, one an
-    item, NaN where it has no label; written: of every field small enough to keep, [items, ...]."""
+    item, NaN where it has no label; written: of every field small enough to keep, [items, ...].
+    """
 
     items: Int[NDArray, " n"]
     errors: Float[NDArray, " n"]
@@ -95,7 +95,10 @@ def _on_gold_input(task: Task, net: ChainNet, stage: Stage, target: Target, rows
 def trivial_error(task: Task, target: Target, rows: Int[NDArray, " m"]) -> float:
     """The mean error on those rows of what one answers from the training labels without looking."""
     supply = task.supply
-    guess = task.guess(supply.take([target.field], supply.rows("train", target.field))[target.field], target)
+    seen = supply.rows("train", target.field)
+    if not len(seen):  # labels for scoring alone
+        seen = np.flatnonzero(supply.present[target.field].numpy())
+    guess = task.guess(supply.take([target.field], seen)[target.field], target)
     labels = supply.take([target.field], rows)[target.field]
     return float(item_errors(target, guess.expand(len(labels), *guess.shape), labels).mean())
 

@@ -88,7 +88,7 @@ def _specs(task: Task, plan: Plan) -> list[Spec]:
 
 def _budget(plan: Plan, n: int) -> dict[str, int]:
     share = n / plan.held[plan.vary] if plan.together else 1.0
-    return {f: n if f == plan.vary else max(1, round(share * h)) for f, h in plan.held.items()}
+    return {f: n if f == plan.vary else min(h, max(1, round(share * h))) for f, h in plan.held.items()}
 
 
 def _at(task: Task, plan: Plan, budget: Mapping[str, int], halved: str) -> list[Spec]:

@@ -38,13 +38,21 @@ class Worker:
             pass_fds=[theirs.fileno()],
         )
         theirs.close()
-        self.line.send(message)
         self.ready = False
         self.spec: Spec | None = None
+        self._send(message)
 
-    def give(self, spec: Spec) -> None:
-        self.spec = spec
-        self.line.send(spec)
+    def give(self, spec: Spec) -> bool:
+        """Whether the process was there to take it."""
+        self.spec = spec if self._send(spec) else None
+        return self.spec is not None
+
+    def _send(self, message: object) -> bool:
+        try:
+            self.line.send(message)
+        except ConnectionError:  # it died; reading from it will tell
+            return False
+        return True
 
     def end(self) -> None:
         self.process.kill()
@@ -68,14 +76,14 @@ def run_all(
     try:
         while todo or busy_elsewhere or any(w.spec for w in workers):
             for worker in workers:
-                if worker.ready and worker.spec is None and todo:
-                    worker.give(todo.popleft())
+                if worker.ready and worker.spec is None and todo and worker.give(todo[0]):
+                    todo.popleft()
             lines = wait([w.line for w in workers], timeout=RETRY_S)
             for worker in [w for w in workers if w.line in lines]:
                 try:
                     _heed(worker, worker.line.recv(), busy_elsewhere, finished, at)
                 except (EOFError, ConnectionError):
-                    finished(_died(task, worker), 0.0)
+                    _bury(task, worker, finished)
                     worker.end()
                     workers[workers.index(worker)] = Worker(message)
             if not lines:
@@ -103,15 +111,19 @@ def _heed(worker: Worker, news: tuple[Any, ...], busy: deque[Spec], finished: Fi
         raise StorageError(news[1])
 
 
-def _died(task: Task, worker: Worker) -> Trial:
+def _bury(task: Task, worker: Worker, finished: Finished) -> None:
+    """Finish the trial of a process that died as failed. One that died idle had none to lose."""
     spec, code = worker.spec, worker.process.wait()
-    if spec is None:
+    if not worker.ready:
         raise TrainingError(
             f"a worker process ended by itself (exit code {code})",
             remedy="see its message above; what a task's stages use must be importable, or in the task's file",
         )
+    if spec is None:
+        return
     message = f"the process died (exit code {code}); with -9 it was killed, mostly for want of memory: try fewer --jobs"
-    return Trial(
+    trial = Trial(
         id=spec.id, task=task.name, variant=spec.variant, regime=spec.regime, budget=dict(spec.budget), seed=spec.seed,
         status="failed", message=message,
     )  # fmt: skip
+    finished(trial, 0.0)

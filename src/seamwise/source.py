@@ -4,6 +4,7 @@ import hashlib
 import inspect
 import sysconfig
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -23,7 +24,7 @@ def target_source(target: Target) -> str:
 
 def source(function: Callable[..., Any], depth: int = 0) -> str:
     """The code behind a callable, and what it is bound to: the file that defines it, where it is the user's."""
-    if hasattr(function, "func") and hasattr(function, "keywords"):  # functools.partial
+    if isinstance(function, partial):
         return source(function.func, depth) + plain(function.args, depth) + plain(function.keywords, depth)
     if not (inspect.isroutine(function) or inspect.isclass(function)):
         return _code(type(function)) + plain(function, depth)

@@ -1,16 +1,19 @@
 """The folder where trainings are kept: RUN/stages/HASH/, whole or not there, one process at a time each."""
 
+import errno
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import safetensors.torch
 import skops.io
 from filelock import FileLock, Timeout
+from safetensors import SafetensorError
 
+from seamwise.errors import StorageError
 from seamwise.shapes import Tensor
 from seamwise.training import Training
 from seamwise.trial import storage_error, write_json
@@ -28,7 +31,10 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise storage_error(folder, error) from error
 
     def share(self, hash_: str, make: Callable[[str], Training]) -> Training:
         """The training of that hash, made now if it was not made before.
@@ -38,13 +44,19 @@ class Store:
         place = self.folder / hash_
         if place.exists():
             return load_training(place)
+        lock = FileLock(self.folder / f"{hash_}.lock", timeout=0)
         try:
-            with FileLock(self.folder / f"{hash_}.lock", timeout=0):
-                if not place.exists():
-                    save_training(make(hash_), place)
-                return load_training(place)
+            lock.acquire()
         except Timeout:
             raise BusyError(hash_) from None
+        except OSError as error:
+            raise storage_error(place, error) from error
+        try:
+            if not place.exists():
+                save_training(make(hash_), place)
+            return load_training(place)
+        finally:
+            lock.release()
 
 
 def save_training(training: Training, place: Path) -> None:
@@ -61,26 +73,33 @@ def save_training(training: Training, place: Path) -> None:
     except OSError as error:
         shutil.rmtree(beside, ignore_errors=True)
         raise storage_error(place, error) from error
+    except StorageError:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
 
 
 def load_training(place: Path) -> Training:
     """Read what `save_training` wrote."""
     record = json.loads((place / "training.json").read_text())
     weights, estimators = load_weights_folder(place)
-    record = {k: float("nan") if v is None else v for k, v in record.items()} | {"stages": tuple(record["stages"])}
-    return Training(weights=weights, estimators=estimators, **record)
+    plain: dict[str, Any] = {k: float("nan") if v is None else v for k, v in record.items()}
+    plain["stages"] = tuple(record["stages"])
+    return Training(weights=weights, estimators=estimators, **plain)
 
 
-def save_weights(folder: Path, weights: "dict[str, Tensor] | object", estimators: object) -> None:
-    """weights.safetensors, and NAME.skops for each estimator."""
-    assert isinstance(weights, dict) and isinstance(estimators, dict)
-    tensors = {k: v.contiguous() for k, v in weights.items()}
-    safetensors.torch.save_file(tensors, folder / "weights.safetensors")
+def save_weights(folder: Path, weights: Mapping[str, Tensor], estimators: Mapping[str, Any]) -> None:
+    """weights.safetensors, and NAME.skops for each estimator. Raises OSError."""
+    # cloned: safetensors refuses tensors that share memory, as tied weights do
+    tensors = {k: v.detach().cpu().contiguous().clone() for k, v in weights.items()}
+    try:
+        safetensors.torch.save_file(tensors, folder / "weights.safetensors")
+    except SafetensorError as error:
+        raise OSError(errno.EIO, str(error)) from error
     for stage, estimator in estimators.items():
         skops.io.dump(estimator, folder / f"{stage}.skops")
 
 
-def load_weights_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, object]]:
+def load_weights_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """What `save_weights` wrote: (tensors by name, estimators by stage). Nothing is unpickled.
 
     An estimator of a type that skops does not trust by itself is refused unless it is scikit-learn's own.

@@ -257,13 +257,10 @@ def _open_run(run: Path, task: Task, plan: Plan, source: str) -> None:
     supply, rows = task.supply, task.supply.rows("test", task.answer.field)
     shown = rows[:N_SHOWN]
     names = {*(f for c in (task.variants | task.directs).values() for f in (*c.inputs, *task.targets(c)))}
+    kept: dict[str, Any] = {"items": rows, "groups": supply.groups[rows]}
+    kept |= {f"shown.{f}": v.numpy() for f, v in supply.take(sorted(names), shown).items()}
     buffer = BytesIO()
-    np.savez_compressed(
-        buffer,
-        items=rows,
-        groups=supply.groups[rows],
-        **{f"shown.{f}": v.numpy() for f, v in supply.take(sorted(names), shown).items()},
-    )
+    np.savez_compressed(buffer, **kept)
     write_whole(run / "test.npz", buffer.getvalue())
     record = RunRecord(
         format=FORMAT,
@@ -288,6 +285,9 @@ def _run(run: Path, task: Task, plan: Plan, n_jobs: int, quiet: bool) -> None:
     log = TrialLog(run / "trials.jsonl")
     done = {t.id for t in log.read() if t.status == "done"}
     todo = [s for s in plan.specs if s.id not in done]
+    for folder in (run, run / "stages", run / "predictions"):
+        for left in folder.glob(".*.[0-9]*"):  # half written by a process that was killed
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
     try:
         with Progress(todo, n_done=len(plan.specs) - len(todo), n_jobs=n_jobs, quiet=quiet) as progress:
 

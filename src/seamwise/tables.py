@@ -52,7 +52,7 @@ def _read_labels(where: str, column: Column) -> tuple[Tensor, Tensor]:
         column = column.detach().cpu().numpy()
     array = _rectangular(where, column)
     masked = np.ma.getmaskarray(column) if np.ma.isMaskedArray(column) else np.zeros(array.shape, dtype=bool)
-    known: NDArray = ~masked.reshape(len(array), -1).any(1)
+    known = np.asarray(~masked.reshape(len(array), -1).any(1))
     if array.dtype.kind == "f":
         with np.errstate(over="ignore"):
             array = array.astype(np.float32, copy=False)

@@ -1,6 +1,7 @@
 """One training: its record, its key, and the data it reads. What regimes are composed of, and studies share."""
 
 import hashlib
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 
 from seamwise.chain import Chain, ChainNet
-from seamwise.errors import TrainingError
+from seamwise.errors import RegimeError, TrainingError
 from seamwise.fit import Examples, Fitted, Term, Watch, fit, item_errors, write
 from seamwise.metrics import Target
 from seamwise.shapes import Bool, Int, NDArray, Tensor
@@ -44,7 +45,7 @@ class Training:
     @property
     def untrained(self) -> str:
         """Why it counts as not trained on its own evidence, else empty."""
-        if self.train_error < self.trivial:
+        if self.train_error < self.trivial or self.train_error == 0:
             return ""
         return (
             f"{', '.join(self.stages)}: error {self.train_error:.3g} of {self.target!r} on its own training items, "
@@ -122,9 +123,12 @@ def train_net(
     terms: Sequence[Term],
     target: Target,
 ) -> Training:
-    """Fit a net's weights by gradient."""
+    """Fit a net's weights by gradient. Raises RegimeError where no gradient comes from any term."""
+    if not bool(train.known[target.field].any()):
+        raise TrainingError(f"no training item has a label of {target.field!r}", remedy="give it a budget of 1 or more")
     net = make()
     if any(p.requires_grad for p in net.parameters()):
+        _check_gradient(net, train[:2], terms)
         _, trivial = _on_own_items(net, validation, target, job.task)
         stop_at = job.stop_at if target.field == job.task.answer.field else None
         fitted = fit(make, train, validation, terms, target, job.task.fit, job.seed, trivial, stop_at, job.watch)
@@ -139,12 +143,19 @@ def train_net(
     )  # fmt: skip
 
 
+def _check_gradient(net: ChainNet, few: Examples, terms: Sequence[Term]) -> None:
+    written = net.eval()(few.inputs)
+    if not any(written[t.target.field].requires_grad for t in terms):
+        raise RegimeError(
+            f"no gradient goes from {terms[0].target.field!r} to {', '.join(net.chain.learned)}",
+            remedy="see Chain.seams for the operation that stops it; train the stage by labels of its own",
+        )
+
+
 def train_estimator(
     hash_: str, job: Job, net: ChainNet, stage: Estimator, train: Examples, validation: Examples
 ) -> Training:
     """Fit an estimator stage to the labels of its target."""
-    import time
-
     start, (target,) = time.perf_counter(), stage.targets
     part = net.part([stage.name])
     own = part.nets[stage.name]

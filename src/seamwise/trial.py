@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, final
 
@@ -75,7 +76,8 @@ def did_not_train(trials: Sequence[Trial]) -> dict[str, str]:
     Not to be confused with training well and not generalising.
     """
     why = {t.id: t.untrained for t in trials if t.untrained}
-    by_the_answer = [t for t in trials if t.regime in ("tuned", "joint", "endtoend") and t.status == "done"]
+    regimes = ("tuned", "joint", "endtoend")
+    by_the_answer = [t for t in trials if t.regime in regimes and t.train_error is not None]
     for trial in by_the_answer:
         peers = [p for p in by_the_answer if _same_network(p, trial)]
         best = min(peers, key=lambda p: _share(p))
@@ -161,13 +163,15 @@ def storage_error(path: Path, error: OSError) -> StorageError:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all. Raises StorageError."""
+    """Write a file, whole or not at all, and the folder it is in. Raises StorageError."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         beside.write_bytes(content)
         beside.replace(path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
         raise storage_error(path, error) from error
 
 

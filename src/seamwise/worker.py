@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import cloudpickle
 import numpy as np
@@ -70,13 +70,14 @@ def run_trial(task: Task, spec: Spec, run: Path, watch: Callable[[int, int, floa
 
 def _scores(job: Job, trained: Trained, result: Evaluation) -> dict[str, object]:
     supply, chain = job.task.supply, trained.net.chain
+    latest = {stage: t for t in trained.trainings for stage in t.stages}  # the training whose weights it has
     by_answer = [t for t in trained.trainings if t.target == job.task.answer.field]
     return {
         "error": result.error,
         "trivial": result.trivial,
         "train_error": by_answer[-1].train_error if by_answer else None,
         "stages": result.stages,
-        "untrained": "; ".join(t.untrained for t in trained.trainings[-len(chain.stages) :] if t.untrained),
+        "untrained": "; ".join(dict.fromkeys(t.untrained for t in latest.values() if t.untrained)),
         "notes": trained.notes,
         "seconds": sum(t.seconds for t in trained.trainings),
         "n_steps": sum(t.n_steps for t in trained.trainings),
@@ -89,14 +90,14 @@ def _scores(job: Job, trained: Trained, result: Evaluation) -> dict[str, object]
 def save_items(path: Path, result: Evaluation, task: Task) -> None:
     """Per-item results: `item`, `error`, `error.FIELD` of each stage, `answer`, and all of the first 12 items."""
     answer = result.written[task.answer.field]
-    kept = {"item": result.items, "error": result.errors}
+    kept: dict[str, Any] = {"item": result.items, "error": result.errors}
     kept |= {f"error.{name}": errors for name, errors in result.by_field.items()}
     if answer[0].size <= MOST_KEPT:
-        kept["answer"] = answer.astype(np.float16) if answer.dtype.kind == "f" else answer
+        share = answer.dtype.kind == "f" and answer.ndim > 1 and np.abs(answer).max() <= 1  # half the digits will do
+        kept["answer"] = answer.astype(np.float16) if share else answer
     kept |= {f"shown.{name}": values[:N_SHOWN] for name, values in result.written.items()}
     buffer = BytesIO()
     np.savez_compressed(buffer, **kept)
-    path.parent.mkdir(exist_ok=True)
     write_whole(path, buffer.getvalue())
 
 

@@ -40,14 +40,16 @@ class Find(nn.Module):
     def __init__(self, n_channels: int = 16) -> None:
         super().__init__()
         self.scores = nn.Sequential(nn.Conv2d(1, n_channels, PATCH_PX), nn.ReLU(), nn.Conv2d(n_channels, 1, 1))
-        self.to(memory_format=torch.channels_last)  # a convolution of few channels is twice as fast so
+        channels_last(self)
         column = torch.arange(N_COLUMNS)
         halves = torch.stack([column < N_SHIFTS, column >= WIDTH_PX // 2])
+        self.elsewhere: Tensor
         self.register_buffer("elsewhere", ~halves[:, None].expand(2, N_ROWS, N_COLUMNS).clone())
 
     def forward(self, image: Float[Tensor, "batch 1 20 32"]) -> Float[Tensor, "batch 2 253"]:
-        scores = self.scores(image).expand(-1, 2, -1, -1).masked_fill(self.elsewhere, -torch.inf)
-        return scores.flatten(2).softmax(-1)
+        scores: Tensor = self.scores(image)
+        both = scores.expand(-1, 2, -1, -1).masked_fill(self.elsewhere, -torch.inf)
+        return both.flatten(2).softmax(-1)
 
 
 class Read(nn.Module):
@@ -68,10 +70,11 @@ class Read(nn.Module):
             nn.Dropout(0.3),
             nn.Linear(128, 10),
         )
-        self.to(memory_format=torch.channels_last)
+        channels_last(self)
 
     def forward(self, patch: Float[Tensor, "batch 2 10 10"]) -> Float[Tensor, "batch 2 10"]:
-        return self.classify(patch.flatten(0, 1)[:, None]).softmax(-1).unflatten(0, (-1, 2))
+        scores: Tensor = self.classify(patch.flatten(0, 1)[:, None])
+        return scores.softmax(-1).reshape(-1, 2, 10)
 
 
 class Direct(nn.Module):
@@ -93,10 +96,16 @@ class Direct(nn.Module):
             nn.Dropout(0.3),
             nn.Linear(n_hidden, N_SUMS),
         )
-        self.to(memory_format=torch.channels_last)
+        channels_last(self)
 
     def forward(self, image: Float[Tensor, "batch 1 20 32"]) -> Float[Tensor, "batch 19"]:
-        return self.classify(image).softmax(-1)
+        scores: Tensor = self.classify(image)
+        return scores.softmax(-1)
+
+
+def channels_last(module: nn.Module) -> None:
+    """Lay the weights out so that a convolution of few channels is twice as fast."""
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
 
 
 def look_up(corner: Int[Tensor, "batch 2 2"]) -> Float[Tensor, "batch 2 253"]:

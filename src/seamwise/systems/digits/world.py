@@ -60,7 +60,8 @@ def draw(split: Split, n: int, seed: int, difficulty: Difficulty | None = None) 
     ink = torch.from_numpy(bunch.images.astype(np.float32) / 16)
     rows = handwritings(split)
     which = rng.choice(rows, size=(n, 2))
-    corner = np.stack([rng.integers(0, N_ROWS, (n, 2)), rng.integers(0, N_SHIFTS, (n, 2)) + [0, WIDTH_PX // 2]], axis=2)
+    halves = np.array([0, WIDTH_PX // 2])
+    corner = np.stack([rng.integers(0, N_ROWS, (n, 2)), rng.integers(0, N_SHIFTS, (n, 2)) + halves], axis=2)
     canvas = _clutter(rng, ink[torch.from_numpy(rows)], n, difficulty.clutter)
     patches = _written(rng, ink[torch.from_numpy(which.reshape(-1))]).view(n, 2, PATCH_PX, PATCH_PX)
     _paste(canvas, patches, torch.from_numpy(corner))
@@ -77,7 +78,7 @@ def draw(split: Split, n: int, seed: int, difficulty: Difficulty | None = None) 
 
 
 def _written(rng: np.random.Generator, ink: Float[Tensor, "n 8 8"]) -> Float[Tensor, "n 10 10"]:
-    """Each digit in a patch, a little larger or smaller (8.5 to 10 px), turned (by up to 8 degrees), shifted and fainter."""
+    """Each digit in a patch: 8.5 to 10 px large, turned by up to 8 degrees, shifted and fainter."""
     n = len(ink)
     scale = PATCH_PX / rng.uniform(8.5, 10, n)
     shift = rng.uniform(-0.5, 0.5, (n, 2)) * 0.2 * scale[:, None]
