@@ -75,6 +75,17 @@ class Chain:
         return tuple(s.name for s in self.stages if isinstance(s, Learned) and not s.frozen)
 
     @property
+    def constant(self) -> tuple[str, ...]:
+        """The names of the stages that no training changes and that read nothing which one changes."""
+        names, fields = [], set(self.inputs)
+        for stage in self.stages:
+            learns = stage.name in self.learned or isinstance(stage, Estimator)
+            if not learns and fields.issuperset(stage.inputs):
+                names.append(stage.name)
+                fields.update(stage.outputs)
+        return tuple(names)
+
+    @property
     def signature(self) -> str:
         """A hash of all stages, before training."""
         return hashlib.sha256("".join(s.signature for s in self.stages).encode()).hexdigest()[:16]

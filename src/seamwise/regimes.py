@@ -202,7 +202,7 @@ def _whole(job: Job, net: ChainNet, stage_weight: float, before: Sequence[Traini
     if stage_weight:
         terms |= {name: Term(t, stage_weight) for name, (_, t) in targets.items() if name != answer.field}
     trainings, notes = list(before), []
-    constant = _constant(job.chain)
+    constant = job.chain.constant
     for block in _blocks(job.chain):
         free = [stage for stage in block if stage.name not in constant]
         written = [o for stage in free for o in stage.outputs]
@@ -243,7 +243,7 @@ def _train_block(
 
     def make(hash_: str) -> Training:
         fixed = [s.name for s in job.chain.stages[: job.chain.stages.index(free[0])]]
-        fixed += [name for name in _constant(job.chain) if name not in fixed]
+        fixed += [name for name in job.chain.constant if name not in fixed]
         part = net.part(names)
 
         def computed(r: Int[NDArray, " m"]) -> dict[str, Tensor]:
@@ -270,17 +270,6 @@ def _blocks(chain: Chain) -> list[list[Stage]]:
         else:
             blocks[-1].append(stage)
     return [block for block in blocks if block]
-
-
-def _constant(chain: Chain) -> list[str]:
-    """The stages that no training changes and that read nothing such a stage wrote."""
-    names, fields = [], set(chain.inputs)
-    for stage in chain.stages:
-        learns = stage.name in chain.learned or isinstance(stage, Estimator)
-        if not learns and fields.issuperset(stage.inputs):
-            names.append(stage.name)
-            fields.update(stage.outputs)
-    return names
 
 
 def _stopped_seams(job: Job, net: ChainNet) -> tuple[str, ...]:
