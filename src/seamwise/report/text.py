@@ -2,35 +2,33 @@
 
 from io import StringIO
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from seamwise.report import tables
+from seamwise.report.numbers import full_name, in_panel_order
 from seamwise.studies import Study
 
 
 def rich_table(study: Study) -> Table:
-    """Regimes down, budgets across: mean error, its interval, and a mark where trials did not train."""
+    """Regimes down, budgets across: mean error, its interval, and how many trials did not train or failed."""
     record = study.record
-    table = Table(title=f"{record.task}: error of {record.answer!r} ({record.unit or 'lower is better'}), 90 % interval")
-    table.add_column("variant")
-    table.add_column("regime")
+    title = f"{record.task}: error of {record.answer!r}{tables.in_brackets(study)} by labels of {record.vary!r}"
+    table = Table(title=escape(title), box=SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("regime", no_wrap=True)
     for n in record.budgets:
-        table.add_column(f"{n:,} {record.vary}", justify="right")
-    cells = study.table()
-    best = {n: min((cells[r][n].mean for r in cells if n in cells[r]), default=None) for n in record.budgets}
-    for row in study.rows:
-        line = []
-        for n in record.budgets:
-            cell = cells[row].get(n)
-            if cell is None:
-                line.append("failed")
-                continue
-            untrained = sum(t.id in study.untrained for t in study.at(row, n))
-            text = f"{cell.mean:.3f}\n{cell.low:.3f}-{cell.high:.3f}" + (f"\n{untrained} did not train" if untrained else "")
-            line.append(f"[bold]{text}[/bold]" if cell.mean == best[n] else text)
-        table.add_row(*row, *line)
-    table.caption = f"the trivial predictor's error: {record.trivial:.3f}"
+        table.add_column(f"{n:,}", justify="right", overflow="fold")
+    for row, line in zip(in_panel_order(study), tables.error_table(study).lines, strict=True):
+        table.add_row(escape(full_name(study, row)), *map(_cell, line.cells))
+    table.caption = f"below each error its 90 % interval; without looking: {tables.number(study, record.trivial)}"
     return table
+
+
+def _cell(cell: tables.Cell) -> str:
+    text = escape("\n".join((cell.text, *cell.more)))
+    return f"[bold]{text}[/bold]" if cell.best else text
 
 
 def as_text(study: Study, width: int = 120) -> str:

@@ -1,0 +1,103 @@
+"""Example pictures: what was written for the first test items, drawn by the task."""
+
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import final
+
+import cv2
+import numpy as np
+
+from seamwise.report.numbers import full_name, in_panel_order, n_decimals, top
+from seamwise.shapes import Float, NDArray
+from seamwise.studies import Study
+from seamwise.task import Task
+from seamwise.trial import Trial
+
+WIDEST_PX = 320  # wider pictures are made smaller
+LARGEST_PNG = 40_000  # bytes; larger ones (photographs) become JPEG
+MOST_BYTES = 3_000_000  # of all pictures together; beyond that each row shows fewer items
+
+
+@final
+@dataclass(frozen=True)
+class Picture:
+    """One test item. url: `data:image/...`; verdict: "right", "wrong", or its error."""
+
+    item: int
+    url: str
+    verdict: str
+
+
+@final
+@dataclass(frozen=True)
+class Examples:
+    """A row's pictures, or why there are none."""
+
+    name: str
+    pictures: tuple[Picture, ...]
+    problem: str = ""
+
+
+def examples(study: Study, task: Task) -> list[Examples]:
+    """Of every row, at the largest budget and the first seed; empty where the task draws nothing."""
+    n = top(study)
+    if task.draw is None or n is None:
+        return []
+    firsts = (min(trials, key=lambda t: t.seed) for row in in_panel_order(study) if (trials := study.at(row, n)))
+    shown = _shown(study)
+    return _fewer([_examples(study, task, trial, shown) for trial in firsts])
+
+
+def _shown(study: Study) -> dict[str, NDArray]:
+    """Inputs and labels of the first test items, and `items`, their places in the supply."""
+    with np.load(study.run / "test.npz", allow_pickle=False) as file:
+        return {name: file[name] for name in file.files if name == "items" or name.startswith("shown.")}
+
+
+def _examples(study: Study, task: Task, trial: Trial, shown: Mapping[str, NDArray]) -> Examples:
+    name = full_name(study, trial.row)
+    try:
+        return Examples(name, tuple(_draw_all(study, task, trial, shown)))
+    except Exception as error:  # draw is the user's: what it raises is said in its place
+        return Examples(name, (), f"{type(error).__name__}: {error}")
+
+
+def _draw_all(study: Study, task: Task, trial: Trial, shown: Mapping[str, NDArray]) -> Iterator[Picture]:
+    assert task.draw is not None
+    kept = study.items(trial)
+    written = {f: v for f, v in kept.items() if f.startswith("shown.")}
+    for i in range(min(map(len, written.values()), default=0)):
+        item = {f.removeprefix("shown."): v[i] for f, v in shown.items() if f != "items"}
+        picture = task.draw(item, {f.removeprefix("shown."): v[i] for f, v in written.items()})
+        yield Picture(int(shown["items"][i]), data_url(picture), verdict(study, kept["error"], i))
+
+
+def verdict(study: Study, errors: Float[NDArray, " items"], i: int) -> str:
+    """In words where every item is right or wrong, else as a number with its unit."""
+    if np.isin(errors, (0, 1)).all():
+        return "wrong" if errors[i] else "right"
+    return f"error {errors[i]:.{n_decimals(study.record.trivial)}f} {study.record.unit}".rstrip()
+
+
+def data_url(drawn: object) -> str:
+    """What `draw` returned, for a page. Raises ValueError where it is no uint8 [height, width, 3]."""
+    picture = np.asarray(drawn)
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
+        raise ValueError(f"draw returned {picture.dtype} {list(picture.shape)}, expected uint8 [height, width, 3]")
+    if picture.shape[1] > WIDEST_PX:
+        height = max(1, round(picture.shape[0] * WIDEST_PX / picture.shape[1]))
+        picture = np.asarray(cv2.resize(picture, (WIDEST_PX, height), interpolation=cv2.INTER_AREA))
+    bgr = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2BGR)
+    kind, encoded = "png", cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, 9])[1]
+    if len(encoded) > LARGEST_PNG:
+        kind, encoded = "jpeg", cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 85])[1]
+    return f"data:image/{kind};base64,{base64.b64encode(encoded.tobytes()).decode()}"
+
+
+def _fewer(rows: Sequence[Examples]) -> list[Examples]:
+    """As many items of every row as fit into MOST_BYTES together, at least one."""
+    n = max((len(row.pictures) for row in rows), default=0)
+    while n > 1 and sum(len(p.url) for row in rows for p in row.pictures[:n]) > MOST_BYTES:
+        n -= 1
+    return [Examples(row.name, row.pictures[:n], row.problem) for row in rows]
