@@ -2,7 +2,7 @@
 
 from jaxtyping import install_import_hook
 
-install_import_hook("seamwise", "beartype.beartype")
+install_import_hook("seamwise", "checking.check")
 
 import torch  # noqa: E402
 

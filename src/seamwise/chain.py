@@ -262,11 +262,13 @@ def _pinned(written: Tensor, gold: Tensor, where: Tensor) -> Tensor:
 
 
 def _border_error(stage: Stage, fields: Fields, error: Exception) -> ChainError:
-    read = ", ".join(
-        f"{name} {list(fields[name].shape)}" if name in fields else f"{name} (missing)" for name in stage.inputs
-    )
+    read = ", ".join(f"{name} {_shape(fields[name]) if name in fields else '(missing)'}" for name in stage.inputs)
     return ChainError(
         f"stage {stage.name!r} could not read its fields",
         given=f"{read}; {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
         remedy="make the stage fit what is written before it, or change that",
     )
+
+
+def _shape(value: Any) -> str:
+    return str(list(value.shape)) if isinstance(value, Tensor) else f"({type(value).__name__})"

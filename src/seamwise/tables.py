@@ -69,6 +69,8 @@ def _read_labels(where: str, column: Column) -> tuple[Tensor, Tensor]:
 def _rectangular(where: str, column: Column) -> NDArray:
     try:
         array = np.asarray(np.ma.getdata(column))
+        if array.dtype == object and np.ma.isMaskedArray(column):  # None where it is masked, say
+            array = np.asarray(column.filled(0).tolist())
     except ValueError as error:
         raise SupplyError(f"{where} is not a rectangular array", given=str(error)) from None
     if array.ndim == 0 or array.size == 0:
@@ -77,7 +79,7 @@ def _rectangular(where: str, column: Column) -> NDArray:
         at = next((i for i, v in enumerate(array.flat) if not isinstance(v, Real)), 0)
         raise SupplyError(
             f"{where} holds {array.dtype}, not numbers",
-            given=f"{array.flat[at]!r} in row {at // (array.size // len(array))}",
+            given=f"{array.reshape(-1)[at : at + 1].tolist()[0]!r} in row {at // (array.size // len(array))}",
             expected="numbers; a category as a whole number from 0",
             remedy="encode it; where a label is missing, mask the row (numpy.ma) or leave it out of the table",
         )
