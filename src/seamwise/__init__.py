@@ -6,6 +6,8 @@ Everything named here is loaded when it is first used.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from seamwise.version import VERSION
+
 if TYPE_CHECKING:
     from seamwise.chain import Chain as Chain
     from seamwise.metrics import Target as Target
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from seamwise.task import load_task as load_task
     from seamwise.trial import Trial as Trial
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 _HOME = {
     "Chain": "chain",
@@ -48,7 +50,7 @@ _HOME = {
     "study": "studies",
     "train": "model",
 }
-__all__ = [*_HOME]  # noqa: PLE0604
+__all__ = [*_HOME]
 
 
 def __getattr__(name: str) -> Any:

@@ -121,7 +121,7 @@ def train(
             variant=variant,
             seed=seed,
             stop_at=stop_at,
-            watch=progress.at,  # type: ignore[arg-type]
+            watch=progress.at,
         )
     model.record.source = str(Path(task).resolve()) if task.endswith(".py") else task
     if not progress.first_rank:

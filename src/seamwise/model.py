@@ -23,6 +23,7 @@ from seamwise.store import load_weights_folder, save_weights
 from seamwise.task import Item, Task, load_task
 from seamwise.training import Job
 from seamwise.trial import REGIMES, Regime, StageScore, storage_error, write_json
+from seamwise.version import VERSION
 
 FORMAT = 1  # of a model folder
 
@@ -131,7 +132,7 @@ class Scores:
 
 def train(
     task: Task | str,
-    regime: Regime = "tuned",
+    regime: str = "tuned",
     labels: int | Mapping[str, int] | None = None,
     *,
     variant: str | None = None,
@@ -145,26 +146,25 @@ def train(
     variant: the first by default. stop_at: stop when the validation error of what is being trained is this
     low, else when it converges. Raises InputError, TrainingError.
     """
-    from seamwise import __version__
-
     source = task if isinstance(task, str) else ""
     loaded = load_task(task) if isinstance(task, str) else task
+    named = _regime(regime)
     job = Job(
         loaded,
-        _variant(loaded, regime, variant),
+        _variant(loaded, named, variant),
         budget_of(loaded, labels),
         seed,
         stop_at=stop_at,
         watch=watch,
     )
-    trained = REGIME_FUNCTIONS[regime](job)
+    trained = REGIME_FUNCTIONS[named](job)
     last = trained.trainings[-1]
     record = ModelRecord(
-        version=__version__,
+        version=VERSION,
         task=loaded.name,
         source=str(Path(source).resolve()) if source.endswith(".py") else source,
         variant=job.variant,
-        regime=regime,
+        regime=named,
         budget=dict(job.budget),
         seed=seed,
         inputs=job.chain.inputs,
@@ -189,9 +189,14 @@ def budget_of(task: Task, labels: int | Mapping[str, int] | None) -> dict[str, i
     return {name: asked.get(name, task.supply.held(name)) for name in sorted(fields)}
 
 
+def _regime(name: str) -> Regime:
+    for regime in REGIMES:
+        if regime == name:
+            return regime
+    raise TaskError(f"no regime {name!r}", expected=f"one of {', '.join(REGIMES)}")
+
+
 def _variant(task: Task, regime: Regime, variant: str | None) -> str:
-    if regime not in REGIMES:
-        raise TaskError(f"no regime {regime!r}", expected=f"one of {', '.join(REGIMES)}")
     there = task.directs if regime == "direct" else task.variants
     if not there:
         raise TaskError(f"task {task.name!r} has no direct network")

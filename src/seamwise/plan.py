@@ -31,6 +31,11 @@ class Plan:
     halvings: bool = True
     specs: tuple[Spec, ...] = field(default=(), repr=False)
 
+    def budget(self, n: int) -> dict[str, int]:
+        """Every field's labels where the swept field has n, none halved."""
+        share = n / self.held[self.vary] if self.together else 1.0
+        return {f: n if f == self.vary else max(1, round(share * h)) for f, h in self.held.items()}
+
 
 def make_plan(
     task: Task,
@@ -77,18 +82,13 @@ def _known(what: str, asked: Sequence[str] | None, there: Sequence[str]) -> list
 def _specs(task: Task, plan: Plan) -> list[Spec]:
     specs = []
     for n in plan.budgets:
-        specs += _at(task, plan, _budget(plan, n), "")
+        specs += _at(task, plan, plan.budget(n), "")
     if plan.halvings and not plan.together:
-        top = _budget(plan, plan.budgets[-1])
+        top = plan.budget(plan.budgets[-1])
         for other in plan.held:
             if other != plan.vary and plan.held[other] > 1:
                 specs += _at(task, plan, top | {other: plan.held[other] // 2}, other)
     return specs
-
-
-def _budget(plan: Plan, n: int) -> dict[str, int]:
-    share = n / plan.held[plan.vary] if plan.together else 1.0
-    return {f: n if f == plan.vary else min(h, max(1, round(share * h))) for f, h in plan.held.items()}
 
 
 def _at(task: Task, plan: Plan, budget: Mapping[str, int], halved: str) -> list[Spec]:

@@ -22,6 +22,7 @@ from seamwise.progress import Progress
 from seamwise.shapes import Float, NDArray
 from seamwise.task import Task, load_task
 from seamwise.trial import Trial, TrialLog, did_not_train, storage_error, write_json, write_whole
+from seamwise.version import VERSION
 from seamwise.worker import N_SHOWN
 
 FORMAT = 1  # of a run folder
@@ -43,6 +44,7 @@ class RunRecord(BaseModel):
     vary: str
     budgets: tuple[int, ...]
     held: dict[str, int]
+    full: dict[int, dict[str, int]]  # by budget of the swept field: every field's labels, none halved
     prices: dict[str, float]
     signatures: dict[str, str]
     variants: dict[str, tuple[str, ...]]  # the stages' names; of the direct networks too
@@ -74,20 +76,8 @@ class Study:
 
     def at(self, row: Row, n: int) -> list[Trial]:
         """The finished trials of a row at one budget of the swept field, every other field at its largest."""
-        top = {f: h for f, h in self._tops(n).items() if f != self.record.vary}
-        return [
-            t
-            for t in self.trials
-            if t.row == row
-            and t.status == "done"
-            and t.budget[self.record.vary] == n
-            and all(t.budget[f] == h for f, h in top.items())
-        ]
-
-    def _tops(self, n: int) -> Mapping[str, int]:
-        """Of the budgets with n of the swept field, the largest of each field: halvings are smaller."""
-        there = [t.budget for t in self.trials if t.budget[self.record.vary] == n]
-        return {f: max(b[f] for b in there) for f in self.record.held} if there else {}
+        full = self.record.full[n]
+        return [t for t in self.trials if t.row == row and t.status == "done" and t.budget == full]
 
     def errors(self, row: Row, n: int) -> Float[NDArray, "seeds items"]:
         """Each test item's error, by seed."""
@@ -243,7 +233,6 @@ def _read_record(run: Path) -> RunRecord | None:
 
 def _open_run(run: Path, task: Task, plan: Plan, source: str) -> None:
     """Make a folder ready for a plan: a new one, or one of the same task."""
-    from seamwise import __version__
     from seamwise.evaluate import trivial_error
 
     before = _read_record(run)
@@ -264,7 +253,7 @@ def _open_run(run: Path, task: Task, plan: Plan, source: str) -> None:
     write_whole(run / "test.npz", buffer.getvalue())
     record = RunRecord(
         format=FORMAT,
-        version=__version__,
+        version=VERSION,
         task=task.name,
         source=str(Path(source).resolve()) if source.endswith(".py") else source,
         answer=task.answer.field,
@@ -273,7 +262,8 @@ def _open_run(run: Path, task: Task, plan: Plan, source: str) -> None:
         vary=plan.vary,
         budgets=plan.budgets,
         held=dict(plan.held),
-        prices=dict(supply.prices),
+        full={n: plan.budget(n) for n in plan.budgets},
+        prices={f: supply.prices[f] for f in plan.held},
         signatures=task.signature,
         variants={v: tuple(s.name for s in c.stages) for v, c in (task.variants | task.directs).items()},
         trials=tuple(s.id for s in plan.specs),

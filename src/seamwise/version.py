@@ -1,0 +1,3 @@
+"""The version, where all can read it."""
+
+VERSION = "0.1.0"
