@@ -34,7 +34,7 @@ class Plan:
     def budget(self, n: int) -> dict[str, int]:
         """Every field's labels where the swept field has n, none halved."""
         share = n / self.held[self.vary] if self.together else 1.0
-        return {f: n if f == self.vary else max(1, round(share * h)) for f, h in self.held.items()}
+        return {f: n if f == self.vary else min(h, max(1, round(share * h))) for f, h in self.held.items()}
 
 
 def make_plan(

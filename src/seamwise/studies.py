@@ -76,7 +76,7 @@ class Study:
 
     def at(self, row: Row, n: int) -> list[Trial]:
         """The finished trials of a row at one budget of the swept field, every other field at its largest."""
-        full = self.record.full[n]
+        full = self.record.full.get(n)
         return [t for t in self.trials if t.row == row and t.status == "done" and t.budget == full]
 
     def errors(self, row: Row, n: int) -> Float[NDArray, "seeds items"]:
