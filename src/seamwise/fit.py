@@ -1,6 +1,7 @@
 """The only training loop."""
 
 import copy
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -69,6 +70,7 @@ class Fitted:
     n_steps: int  # of all tries together
     seconds: float
     stopped: Stopped
+    off_plateau: bool = True
     history: tuple[tuple[int, float, float], ...] = field(default=(), repr=False)  # step, training loss, error
 
 
@@ -95,12 +97,11 @@ def fit(
         raise TrainingError(
             f"no {'training' if not len(train) else 'validation'} item has a label of {chosen_by.field!r}"
         )
+    attempt = Attempt(make, train, validation, terms, chosen_by, settings, seed, trivial, stop_at, watch)
     tries, diverged = [], ""
     for rate in settings.rates:
         try:
-            tries.append(
-                _try(make(), train, validation, terms, chosen_by, settings, rate, seed, trivial, stop_at, watch)
-            )
+            tries.append(attempt.at(rate))
         except FloatingPointError as error:
             diverged = f"training by {chosen_by.field!r} at rate {rate}: {error}"
             continue
@@ -110,55 +111,94 @@ def fit(
         raise TrainingError(
             diverged, remedy="check the loss and metric on your labels, or give lower rates in seamwise.Fit"
         )
+    if not any(t.off_plateau for t in tries) and 0 < settings.start_small < len(train):
+        tries.append(attempt.small_first())
     best = min(tries, key=lambda t: (t.error, t.loss))
     return replace(best, n_steps=sum(t.n_steps for t in tries), seconds=time.perf_counter() - start)
 
 
-def _try(
-    net: ChainNet,
-    train: Examples,
-    validation: Examples,
-    terms: Sequence[Term],
-    chosen_by: Target,
-    settings: Fit,
-    rate: float,
-    seed: int,
-    trivial: float,
-    stop_at: float | None,
-    watch: Watch | None,
-) -> Fitted:
-    fabric = _fabric(settings.accelerator, settings.precision, settings.n_devices)
-    torch.manual_seed(seed)
-    train, validation = train.to(fabric.device), validation.to(fabric.device)
-    weights = [p for p in net.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(weights, lr=rate, weight_decay=settings.weight_decay, fused=True)
-    model, stepper = fabric.setup(net, optimizer)
-    average = Average(net, settings.average)
-    objective = Objective(terms, train, fabric.global_rank, fabric.world_size)
-    stopping = Stopping(_look(net, validation, chosen_by, 0), settings, trivial, stop_at)
-    total = torch.zeros((), device=fabric.device)
-    steps = shuffled(len(train), settings.batch, seed)
-    model.train()
-    while not stopping.why:
-        step, rows = next(steps)
-        for group in optimizer.param_groups:
-            group["lr"] = rate * min(1.0, step / max(1, settings.warmup))
-        loss = objective(model, rows.to(fabric.device))
-        if loss is not None:
-            fabric.backward(loss)
-            torch.nn.utils.clip_grad_norm_(weights, settings.clip, foreach=True)
-            stepper.step()
-            optimizer.zero_grad()
-            average.update()
-            total += loss.detach()
-        if step % settings.eval_every == 0 or step == settings.max_steps:
-            stopping.look(_look(average.net(), validation, chosen_by, step), float(total) / settings.eval_every)
-            total.zero_()
-            if watch is not None:
-                watch(step, settings.max_steps, stopping.best.error)
+@final
+@dataclass(frozen=True)
+class Attempt:
+    """What every try of one training shares; `at` is the loop."""
+
+    make: Callable[[], ChainNet]
+    train: Examples
+    validation: Examples
+    terms: Sequence[Term]
+    chosen_by: Target
+    settings: Fit
+    seed: int
+    trivial: float
+    stop_at: float | None
+    watch: Watch | None
+
+    def at(self, rate: float, n_rows: Callable[[int], int] | None = None) -> Fitted:
+        """Train a new net at one rate. n_rows: step -> how many of the examples to train on; all by default."""
+        settings, net = self.settings, self.make()
+        fabric = _fabric(settings.accelerator, settings.precision, settings.n_devices)
+        torch.manual_seed(self.seed)
+        train, validation = self.train.to(fabric.device), self.validation.to(fabric.device)
+        weights = [p for p in net.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(weights, lr=rate, weight_decay=settings.weight_decay, fused=True)
+        model, stepper = fabric.setup(net, optimizer)
+        average = Average(net, settings.average)
+        objective = Objective(self.terms, train, fabric.global_rank, fabric.world_size)
+        stopping = Stopping(_look(net, validation, self.chosen_by, 0), settings, self.trivial, self.stop_at)
+        total = torch.zeros((), device=fabric.device)
+        steps = shuffled(n_rows or (lambda _: len(train)), settings.batch, self.seed)
+        model.train()
+        while not stopping.why:
+            step, rows = next(steps)
+            for group in optimizer.param_groups:
+                group["lr"] = rate * min(1.0, step / max(1, settings.warmup))
+            loss = objective(model, rows.to(fabric.device))
+            if loss is not None:
+                fabric.backward(loss)
+                torch.nn.utils.clip_grad_norm_(weights, settings.clip, foreach=True)
+                stepper.step()
+                optimizer.zero_grad()
+                average.update()
+                total += loss.detach()
+            if step % settings.eval_every == 0 or step == settings.max_steps:
+                stopping.look(
+                    _look(average.net(), validation, self.chosen_by, step), float(total) / settings.eval_every
+                )
+                total.zero_()
+                if self.watch is not None:
+                    self.watch(step, settings.max_steps, stopping.best.error)
+        return _fitted(stopping, rate)
+
+    def small_first(self) -> Fitted:
+        """Train once more from the start, with few examples and then more and more.
+
+        By the answer alone, a chain of several stages can be stuck with many examples where it learns from few;
+        once it reads those, the others follow. Source: Elman 1993, Learning and development in neural networks:
+        the importance of starting small (Cognition 48). Differs: what grows is the number of examples.
+        """
+        settings, n = self.settings, len(self.train)
+
+        def n_rows(step: int) -> int:
+            return min(n, int(settings.start_small * 2 ** (step / settings.patience)))
+
+        all_by = settings.patience * math.ceil(math.log2(n / settings.start_small))
+        longer = replace(settings, min_steps=max(settings.min_steps, all_by + settings.patience))
+        return replace(self, settings=longer).at(settings.rates[0], n_rows)
+
+
+def _fitted(stopping: Stopping, rate: float) -> Fitted:
     best = stopping.best
-    history = tuple(stopping.history)
-    return Fitted(best.weights, best.error, best.loss, rate, stopping.last.step, 0.0, stopping.why, history)
+    return Fitted(
+        weights=best.weights,
+        error=best.error,
+        loss=best.loss,
+        rate=rate,
+        n_steps=stopping.last.step,
+        seconds=0.0,
+        stopped=stopping.why,
+        off_plateau=stopping.off_plateau,
+        history=tuple(stopping.history),
+    )
 
 
 def _look(net: ChainNet, validation: Examples, target: Target, step: int) -> Look:
@@ -249,13 +289,17 @@ def write(
     return {name: torch.cat(parts) for name, parts in pieces.items()}
 
 
-def shuffled(n: int, size: int, seed: int) -> Iterator[tuple[int, Int[Tensor, " batch"]]]:
-    """(step from 1, its rows), without end: pass after pass over all n in a new order, the rest of a pass dropped."""
+def shuffled(n_rows: Callable[[int], int], size: int, seed: int) -> Iterator[tuple[int, Int[Tensor, " batch"]]]:
+    """(step from 1, its rows), without end: pass after pass over n_rows(step) of them in a new order.
+
+    The rest of a pass that fills no batch is dropped.
+    """
     generator = torch.Generator().manual_seed(seed)
-    size, step = min(size, n), 0
+    step = 0
     while True:
+        n = n_rows(step)
         order = torch.randperm(n, generator=generator)
-        for at in range(0, n - size + 1, size):
+        for at in range(0, max(1, n - size + 1), size):
             step += 1
             yield step, order[at : at + size]
 

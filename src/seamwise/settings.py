@@ -20,6 +20,8 @@ class Fit:
     rates:         learning rates to try; the best on validation is kept
     min_steps, max_steps: never stop before, always stop at
     patience:      steps without improvement
+    start_small:   a training that never leaves its first plateau is tried once more, anew, starting with so many of
+                   its examples and twice as many every `patience` steps; 0 for never
     eval_every:    steps between two looks at the validation score
     stage_weight:  lambda, the weight of the stage losses in tuned and joint
     average:       of the weights, kept a step; 0 keeps the last weights themselves
@@ -32,6 +34,7 @@ class Fit:
     min_steps: int = 1000
     max_steps: int = 10_000
     patience: int = 500
+    start_small: int = 400
     eval_every: int = 100
     warmup: int = 100
     weight_decay: float = 1e-2

@@ -60,8 +60,12 @@ class Stopping:
         if step >= self._settings.max_steps:
             return "max_steps"
         waited = step >= max(self._settings.min_steps, 1.5 * self._best_step + self._settings.patience)
-        return "converged" if waited and self._off_plateau() else ""
+        return "converged" if waited and self.off_plateau else ""
 
-    def _off_plateau(self) -> bool:
+    @property
+    def off_plateau(self) -> bool:
+        """Whether training has begun: validation beats the trivial predictor, or the training loss fell clearly."""
+        if not self.history:
+            return self.best.error < ON_PLATEAU * self._trivial
         begun = self.best.error < ON_PLATEAU * self._trivial
         return begun or self.history[-1][1] < ON_PLATEAU * self.history[0][1]

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, final
 
 import safetensors.torch
-import skops.io
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
@@ -96,7 +95,7 @@ def save_weights(folder: Path, weights: Mapping[str, Tensor], estimators: Mappin
     except SafetensorError as error:
         raise OSError(errno.EIO, str(error)) from error
     for stage, estimator in estimators.items():
-        skops.io.dump(estimator, folder / f"{stage}.skops")
+        _skops().dump(estimator, folder / f"{stage}.skops")
 
 
 def load_weights_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -107,6 +106,13 @@ def load_weights_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]
     weights = safetensors.torch.load_file(folder / "weights.safetensors")
     estimators = {}
     for file in sorted(folder.glob("*.skops")):
-        trusted = [t for t in skops.io.get_untrusted_types(file=file) if t.startswith(("sklearn.", "numpy."))]
-        estimators[file.stem] = skops.io.load(file, trusted=trusted)
+        trusted = [t for t in _skops().get_untrusted_types(file=file) if t.startswith(("sklearn.", "numpy."))]
+        estimators[file.stem] = _skops().load(file, trusted=trusted)
     return weights, estimators
+
+
+def _skops() -> Any:
+    """Two seconds to import, and wanted where there are estimators alone."""
+    import skops.io
+
+    return skops.io
