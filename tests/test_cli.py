@@ -1,15 +1,18 @@
-"""What a person types, and what comes back: in a process of its own, as they do."""
+"""What a person types, and what comes back."""
 
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from seamwise.cli import main
 from seamwise.systems.digits import world
 
 TASK = """
@@ -32,20 +35,39 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [str(Path(sys.executable).with_name("seamwise")), *words]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+@dataclass
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
 
 
-def refused(done: subprocess.CompletedProcess[str]) -> str:
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """The command line, in this process: importing torch anew takes seconds."""
+    monkeypatch.chdir(folder)
+
+    def call(*words: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["seamwise", *words])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return Done(int(end.value.code or 0), *capsys.readouterr())
+
+    return call
+
+
+def refused(done: Done) -> str:
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     return done.stderr
 
 
-def test_help_has_an_example_for_every_command(folder: Path) -> None:
+def test_help_has_an_example_for_every_command(run: Run) -> None:
     for command in ("study", "train", "eval", "predict", "report"):
-        assert f"Example: seamwise {command}" in run(folder, command, "--help").stdout
+        assert f"Example: seamwise {command}" in run(command, "--help").stdout
 
 
 def test_help_does_not_import_torch() -> None:
@@ -53,55 +75,55 @@ def test_help_does_not_import_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_study_then_report_then_resume(folder: Path) -> None:
+def test_study_then_report_then_resume(folder: Path, run: Run) -> None:
     words = ("study", "sides.py", "--out", "run", "--budgets", "40,80", "--seeds", "2", "--json")
-    told = json.loads(run(folder, *words).stdout)
+    told = json.loads(run(*words).stdout)
     assert told["best_now"]["regime"] in ("independent", "sequential", "tuned", "joint", "endtoend", "direct")
     assert told["failed"] == []
     assert {c["n"] for c in told["curves"]} == {40, 80}
     lines = (folder / "run/trials.jsonl").read_text()
-    again = json.loads(run(folder, *words).stdout)
+    again = json.loads(run(*words).stdout)
     assert again["curves"] == told["curves"]
     assert (folder / "run/trials.jsonl").read_text() == lines
     (folder / "run/report.html").unlink()
-    assert "Best now" in run(folder, "report", "run").stdout
+    assert "Best now" in run("report", "run").stdout
     assert (folder / "run/report.html").exists()
 
 
-def test_vary_and_together(folder: Path) -> None:
+def test_vary_and_together(folder: Path, run: Run) -> None:
     words = ("study", "sides.py", "--regimes", "independent", "--seeds", "1", "--json", "--budgets", "20,40")
-    swept = json.loads(run(folder, *words, "--out", "a", "--vary", "side").stdout)
-    both = json.loads(run(folder, *words, "--out", "b", "--together").stdout)
+    swept = json.loads(run(*words, "--out", "a", "--vary", "side").stdout)
+    both = json.loads(run(*words, "--out", "b", "--together").stdout)
     assert [c["n"] for c in swept["curves"]] == [c["n"] for c in both["curves"]] == [20, 40]
 
 
-def test_train_eval_predict(folder: Path) -> None:
-    done = run(folder, "train", "sides.py", "--labels", "60", "--labels", "side=50", "--out", "m", "--json")
+def test_train_eval_predict(folder: Path, run: Run) -> None:
+    done = run("train", "sides.py", "--labels", "60", "--labels", "side=50", "--out", "m", "--json")
     record = json.loads(done.stdout)
     assert (record["regime"], record["budget"]) == ("tuned", {"answer": 60, "side": 50})
-    scores = json.loads(run(folder, "eval", "sides.py", "--model", "m", "--json").stdout)
+    scores = json.loads(run("eval", "sides.py", "--model", "m", "--json").stdout)
     assert scores["error_low"] <= scores["error"] <= scores["error_high"] < scores["trivial"]
     np.savez(folder / "item.npz", x=np.array([3.0, 0, 0], dtype=np.float32))
-    told = json.loads(run(folder, "predict", "sides.py", "--model", "m", "item.npz", "--json").stdout)
+    told = json.loads(run("predict", "sides.py", "--model", "m", "item.npz", "--json").stdout)
     assert np.argmax(told["answer"]) == 0
-    assert "--out" in refused(run(folder, "train", "sides.py", "--out", "."))  # holds other files: kept
+    assert "--out" in refused(run("train", "sides.py", "--out", "."))  # holds other files: kept
 
 
-def test_stop_at(folder: Path) -> None:
-    done = run(folder, "train", "sides.py", "--regime", "endtoend", "--stop-at", "0.3", "--out", "m", "--json")
+def test_stop_at(folder: Path, run: Run) -> None:
+    done = run("train", "sides.py", "--regime", "endtoend", "--stop-at", "0.3", "--out", "m", "--json")
     record = json.loads(done.stdout)
     assert record["stopped"] == "reached"
     assert record["validation_error"] <= 0.3
 
 
-def test_predict_names_bad_files_and_goes_on(folder: Path) -> None:
+def test_predict_names_bad_files_and_goes_on(folder: Path, run: Run) -> None:
     picture = world.draw("test", 1, 0).image[0, 0]
     cv2.imwrite(str(folder / "good.png"), (picture * 255).astype(np.uint8))
     (folder / "empty.png").touch()
     (folder / "text.png").write_text("no picture")
-    run(folder, "train", "digits", "--labels", "50", "--stop-at", "0.89", "--regime", "joint", "--out", "m")
+    run("train", "digits", "--labels", "50", "--stop-at", "0.89", "--regime", "joint", "--out", "m")
     files = ("empty.png", "text.png", "missing.png", "good.png")
-    done = run(folder, "predict", "digits", "--model", "m", *files, "--json", "--draw", "seen")
+    done = run("predict", "digits", "--model", "m", *files, "--json", "--draw", "seen")
     assert all(name in refused(done) for name in files[:3])
     assert json.loads(done.stdout)["file"] == "good.png"
     assert cv2.imread(str(folder / "seen/good.png")) is not None
@@ -124,31 +146,31 @@ def test_predict_names_bad_files_and_goes_on(folder: Path) -> None:
         (("report", "nowhere"), "nowhere"),
     ],
 )
-def test_mistakes_are_named(folder: Path, words: tuple[str, ...], named: str) -> None:
-    assert named in refused(run(folder, *words))
+def test_mistakes_are_named(run: Run, words: tuple[str, ...], named: str) -> None:
+    assert named in refused(run(*words))
 
 
-def test_task_file_errors(folder: Path) -> None:
-    (folder / "syntax.py").write_text("x = (1,\n\ny = 2 2\n")
-    assert "syntax.py, line 3" in refused(run(folder, "study", "syntax.py"))
+def test_task_file_errors(folder: Path, run: Run) -> None:
+    (folder / "syntax.py").write_text("x = 1\n\ny = 2 2\n")
+    assert "syntax.py, line 3" in refused(run("study", "syntax.py"))
     (folder / "without.py").write_text("x = 1\n")
-    assert "`task`" in refused(run(folder, "study", "without.py"))
+    assert "`task`" in refused(run("study", "without.py"))
     (folder / "raises.py").write_text("x = 1\nx / 0\n")
-    assert "raises.py, line 2: ZeroDivisionError" in refused(run(folder, "study", "raises.py"))
+    assert "raises.py, line 2: ZeroDivisionError" in refused(run("study", "raises.py"))
 
 
-def test_a_model_of_another_task_or_damaged(folder: Path) -> None:
-    run(folder, "train", "sides.py", "--regime", "endtoend", "--out", "m")
-    assert "sides" in refused(run(folder, "eval", "digits", "--model", "m"))
+def test_a_model_of_another_task_or_damaged(folder: Path, run: Run) -> None:
+    run("train", "sides.py", "--regime", "endtoend", "--out", "m")
+    assert "sides" in refused(run("eval", "digits", "--model", "m"))
     weights = folder / "m/weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:40])
-    assert "weights" in refused(run(folder, "eval", "sides.py", "--model", "m"))
+    assert "weights" in refused(run("eval", "sides.py", "--model", "m"))
     (folder / "m/model.json").write_text("{}")
-    assert "model.json" in refused(run(folder, "eval", "sides.py", "--model", "m"))
+    assert "model.json" in refused(run("eval", "sides.py", "--model", "m"))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_read_only_folder(folder: Path) -> None:
+def test_a_read_only_folder(folder: Path, run: Run) -> None:
     folder.chmod(0o500)
-    assert run(folder, "study", "sides.py", "--out", "run").returncode in (1, 2)
+    assert run("study", "sides.py", "--out", "run").returncode in (1, 2)
     folder.chmod(0o700)

@@ -23,6 +23,7 @@ from seamwise.chain import ChainNet
 from seamwise.errors import RegimeError, SeamwiseError
 from seamwise.evaluate import evaluate, trivial_error
 from seamwise.fit import Objective, Term, write
+from seamwise.metrics import Target
 from seamwise.regimes import REGIME_FUNCTIONS, Trained
 from seamwise.stage import Estimator, Fields, Learned
 from seamwise.store import Store
@@ -52,8 +53,10 @@ def check_task(task: Task) -> tuple[str, ...]:
 
     Raises AssertionError (or the SeamwiseError that was met) naming variant, regime and clause.
     """
-    small = _small(task)
     name = f"task {task.name!r}"
+    with _clause(name, "no group is in two splits"):
+        _require_apart(task.supply)
+    small = _small(task)
     _check_supply(name, small)
     for variant in (*small.variants, *small.directs):
         _check_build(f"{name}, variant {variant!r}", small, variant)
@@ -62,17 +65,24 @@ def check_task(task: Task) -> tuple[str, ...]:
 
 def _check_supply(name: str, task: Task) -> None:
     targets = {f: t for v in task.variants for f, t in task.targets(task.chain_of(v)).items()}
-    with _clause(name, "no group is in two splits"):
-        _require_apart(task.supply)
     for field, target in targets.items():
-        where = f"{name}, field {field!r}"
+        where, held = f"{name}, field {field!r}", task.supply.held(field)
         with _clause(where, "a smaller budget's examples are among a larger one's"):
-            held = task.supply.held(field)
             fewer, more = (task.supply.subset({field: n}, 0)[field] for n in (held // 2, held))
             _require(set(fewer) <= set(more) and len(more) == held, "subsets of one seed are not nested")
-        with _clause(where, "the trivial predictor's error is finite"):
-            rows = task.supply.rows("test", field)
-            _require(not len(rows) or math.isfinite(trivial_error(task, target, rows)), "it is not")
+        with _clause(where, "the trivial predictor answers as a stage would, with a finite error"):
+            _check_trivial(task, target)
+
+
+def _check_trivial(task: Task, target: Target) -> None:
+    train, test = (task.supply.rows(split, target.field) for split in ("train", "test"))
+    if len(train):
+        labels = task.supply.take([target.field], train)[target.field]
+        given, expected = task.guess(labels, target).shape, target.gold(labels).shape[1:]
+        _require(given == expected, f"it answers in shape {list(given)}, expected {list(expected)}")
+    if len(test):
+        error = trivial_error(task, target, test)
+        _require(math.isfinite(error), f"its error is {error}")
 
 
 def _require_apart(supply: Supply) -> None:
@@ -106,10 +116,10 @@ def _learn_one_batch(task: Task, variant: str) -> tuple[float | None, float | No
     batch = job.examples(fields, rows, terms)
     objective = Objective(terms, batch)
     every = torch.arange(len(rows))
-    optimizer = torch.optim.AdamW(net.parameters(), lr=max(task.fit.rates))
     before = objective(net.eval(), every)
     if before is None:
         return None, None
+    optimizer = torch.optim.AdamW(net.parameters(), lr=max(task.fit.rates))
     for _ in range(N_STEPS):
         loss = objective(net.train(), every)
         optimizer.zero_grad()

@@ -119,7 +119,7 @@ def cut(image: Float[Tensor, "batch 1 20 32"], place: Float[Tensor, "batch 2 253
     Differentiable in both; gradient reaches every place at once.
     """
     patches = image.unfold(2, PATCH_PX, 1).unfold(3, PATCH_PX, 1).reshape(len(image), N_ROWS * N_COLUMNS, -1)
-    return (place @ patches).unflatten(-1, (PATCH_PX, PATCH_PX))
+    return (place @ patches).reshape(-1, 2, PATCH_PX, PATCH_PX)
 
 
 def add(digit: Float[Tensor, "batch 2 10"]) -> Float[Tensor, "batch 19"]:
