@@ -21,11 +21,12 @@ class Shares(nn.Module):
         return self.layer(x).softmax(-1)
 
 
+FIRST, LAST = Learned("first", Shares, "x", "shares"), Learned("last", Shares, "middle", end)
+
+
 def chain(between, kind=Designed):
     """A network, what lies between, and a network: two seams."""
-    return Chain(
-        [Learned("first", Shares, "x", "shares"), kind("between", between, "shares", "middle"), Learned("last", Shares, "middle", end)]
-    )  # fmt: skip
+    return Chain([FIRST, kind("between", between, "shares", "middle"), LAST])
 
 
 def seams(chain_, target=end):
@@ -71,9 +72,7 @@ def test_hard_seams_carry_decisions():
 def test_estimators_and_outside_stages_stop_gradient():
     outside = seams(chain(lambda shares: shares * 2, Outside))
     assert outside["shares"].stopped_by == "outside between"
-    estimator = Chain(
-        [Learned("first", Shares, "x", "shares"), Estimator("between", LogisticRegression, "shares", middle), Learned("last", Shares, "middle", end)]
-    )  # fmt: skip
+    estimator = Chain([FIRST, Estimator("between", LogisticRegression, "shares", middle), LAST])
     net = estimator.build(0)
     fit_estimator(net, estimator.stages[1], BATCH, BATCH["end"])
     found = {s.field: s for s in estimator.seams(BATCH, net, end)}

@@ -151,7 +151,9 @@ def test_labels_that_are_not_known_change_nothing():
 def test_terms_add_up_by_weight():
     net = Chain([look, Designed("again", lambda c: c, "colour", categories("twin", 3))]).build(0)
     twin = categories("twin", 3)
-    train = Examples(TRAIN.inputs, TRAIN.labels | {"twin": TRAIN.labels["colour"]}, TRAIN.known | {"twin": TRAIN.known["colour"]})
+    train = Examples(
+        TRAIN.inputs, TRAIN.labels | {"twin": TRAIN.labels["colour"]}, TRAIN.known | {"twin": TRAIN.known["colour"]}
+    )
     rows = torch.arange(64)
     both = Objective([Term(colour), Term(twin, 0.5)], train)(net, rows)
     assert both.item() == pytest.approx(1.5 * Objective([Term(colour)], train)(net, rows).item())

@@ -18,7 +18,7 @@ def test_the_default_plan_doubles_the_answers_and_halves_each_other_field_at_the
     sweep = [s for s in plan.specs if s.budget["colour"] == s.budget["shape"] == N_STAGES]
     assert len(sweep) == 4 * 6 * 2
     halved = [s for s in plan.specs if s not in sweep]
-    assert {tuple(sorted((top.items() - s.budget.items()))) for s in halved} == {(("colour", 64),), (("shape", 64),)}
+    assert {tuple(sorted(top.items() - s.budget.items())) for s in halved} == {(("colour", 64),), (("shape", 64),)}
     assert {s.regime for s in halved} == {"independent", "sequential", "tuned", "joint"}
     assert len({s.id for s in plan.specs}) == len(plan.specs)
     budgets = [s.budget["answer"] for s in sweep]

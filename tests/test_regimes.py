@@ -5,7 +5,23 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
-from tiny import FIT, Judge, Look, answer, both, colour, direct, draw_world, hard, join, judge, look, make_supply, make_task, tell_name
+from tiny import (
+    FIT,
+    Judge,
+    Look,
+    answer,
+    both,
+    colour,
+    direct,
+    draw_world,
+    hard,
+    join,
+    judge,
+    look,
+    make_supply,
+    make_task,
+    tell_name,
+)
 from torch import nn
 
 from seamwise import Chain, Designed, Estimator, Learned, Outside, Supply
@@ -95,7 +111,7 @@ def test_independent_trains_on_gold_input(seen):
 def test_a_stage_that_is_trained_on_the_same_labels_is_shared():
     few, many, less_gold = run("independent", answer=8), run("independent"), run("independent", colour=40)
     assert [t.hash for t in few.trainings] == [t.hash for t in many.trainings]
-    assert not set(t.hash for t in less_gold.trainings) & set(t.hash for t in many.trainings)
+    assert not {t.hash for t in less_gold.trainings} & {t.hash for t in many.trainings}
     assert less_gold.notes[0].startswith("judge: no gold input for 24 of 64 items")
 
 

@@ -209,7 +209,9 @@ def test_a_task_in_a_file_is_studied(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", sys.path[:])
     (tmp_path / "beside_it.py").write_text((HERE / "tiny.py").read_text())
     own = "import beside_it\nfrom seamwise import Designed\n\n\ndef name_it(shape):\n    return shape.flip(1)\n\n\n"
-    own += "stages = (beside_it.look, beside_it.both, beside_it.judge, Designed('name_it', name_it, 'shape', 'answer'))\n"
+    own += (
+        "stages = (beside_it.look, beside_it.both, beside_it.judge, Designed('name_it', name_it, 'shape', 'answer'))\n"
+    )
     (tmp_path / "mine.py").write_text(own + "task = beside_it.make_task(stages)\n")
     asked = {"budgets": [24], "seeds": 1, "regimes": ["joint"], "halvings": False, "jobs": 1, "quiet": True}
     result = study(str(tmp_path / "mine.py"), tmp_path / "run", **asked)

@@ -8,7 +8,8 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
-from tiny import both, colour, draw_world, judge, look, make_supply, make_task, tell_name
+from tiny import answer, both, colour, direct, draw_world, judge, look, make_supply, make_task, tell_name
+from torch import nn
 
 from seamwise import Chain, Designed, Estimator, Learned, Supply, categories, load_task
 from seamwise.errors import ChainError, SupplyError, TaskError
@@ -116,9 +117,13 @@ def test_the_answer_needs_labels_in_every_split(split):
 
 
 def test_the_first_direct_network_may_not_be_larger_than_twice_the_chain():
-    large = Learned("large", lambda: torch.nn.Linear(4, 3000), "x", "answer")
-    with pytest.raises((TaskError, ChainError), match="too large to compare|another shape"):
-        make_task(direct=large)
+    def large():
+        return nn.Sequential(nn.Linear(4, 200), nn.Linear(200, 3), nn.Softmax(-1))
+
+    networks = {"small": direct, "large": Learned("large", large, "x", answer)}
+    assert list(make_task(direct=networks).directs) == ["small", "large"]
+    with pytest.raises(TaskError, match=r"'large' is too large to compare\n.*1,603 parameters\n.*at most 252"):
+        make_task(direct={"large": networks["large"]})
 
 
 @pytest.mark.parametrize("estimator", [LogisticRegression, lambda: KNeighborsClassifier(5)])

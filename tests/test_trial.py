@@ -8,7 +8,13 @@ from seamwise.trial import REGIMES, StageScore, Trial, TrialLog, did_not_train, 
 
 finite = floats(allow_nan=False, allow_infinity=False)
 scores = st.builds(
-    StageScore, field=text(), stage=text(), error=finite, error_on_gold_input=st.none() | finite, trivial=finite, unit=text()
+    StageScore,
+    field=text(),
+    stage=text(),
+    error=finite,
+    error_on_gold_input=st.none() | finite,
+    trivial=finite,
+    unit=text(),
 )
 trials = st.builds(
     Trial,
@@ -95,7 +101,9 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
 
 
 def test_no_better_than_trivial_on_its_own_items_did_not_train():
-    assert did_not_train([trial("a", "independent", untrained="look: no better"), trial("b")]) == {"a": "look: no better"}
+    assert did_not_train([trial("a", "independent", untrained="look: no better"), trial("b")]) == {
+        "a": "look: no better"
+    }
 
 
 def test_clearly_above_what_another_regime_reached_did_not_train():

@@ -1,4 +1,4 @@
-"""A small world for tests: a hidden colour is read from x; colour and tone give the shape; the shape names the answer."""
+"""A small world for tests: x shows a colour, colour and tone give the shape, the shape names the answer."""
 
 import numpy as np
 import torch
