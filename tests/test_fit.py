@@ -161,7 +161,7 @@ def test_terms_add_up_by_weight():
 
 @pytest.mark.parametrize(("n", "size"), [(12, 4), (13, 4), (3, 8)])
 def test_a_pass_covers_the_rows_once_in_a_new_order(n, size):
-    steps = shuffled(n, size, seed=0)
+    steps = shuffled(lambda step: n, size, seed=0)
     a_pass = n // min(n, size)
     passes = [torch.cat([rows for _, rows in itertools.islice(steps, a_pass)]).tolist() for _ in range(20)]
     for rows in passes:
@@ -169,6 +169,27 @@ def test_a_pass_covers_the_rows_once_in_a_new_order(n, size):
     assert set(itertools.chain(*passes)) == set(range(n))
     assert n == 3 or passes[0] != passes[1]
     assert next(steps)[0] == 20 * a_pass + 1
+
+
+def test_the_rows_may_grow_with_the_steps():
+    steps = shuffled(lambda step: 4 if step < 6 else 12, 4, seed=0)
+    rows = [rows.tolist() for _, rows in itertools.islice(steps, 9)]
+    assert all(set(r) == set(range(4)) for r in rows[:6])
+    assert set(itertools.chain(*rows[6:])) == set(range(12))
+
+
+class Stuck(Look):
+    def forward(self, x):
+        return super().forward(x) * 0 + 1 / 3
+
+
+@pytest.mark.parametrize(("start_small", "n_tries"), [(0, 1), (16, 2), (64, 1)])
+def test_a_training_that_never_leaves_its_plateau_starts_once_more_with_few_examples(start_small, n_tries):
+    chain = Chain([Learned("look", Stuck, "x", colour)])
+    fitted = run(chain=chain, settings=replace(FIT, start_small=start_small, patience=10), trivial=0.6)
+    assert not fitted.off_plateau
+    assert fitted.n_steps == n_tries * FIT.max_steps
+    assert run(trivial=0.6, settings=replace(FIT, start_small=16, max_steps=50)).n_steps <= 50
 
 
 def test_the_average_of_the_weights_is_what_its_formula_says():

@@ -1,4 +1,7 @@
 import copy
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -136,6 +139,31 @@ def test_a_signature_tells_apart_what_computes_otherwise():
     assert signature(scale(2)) == signature(scale(2))
     assert signature(Scale(2)) == signature(Scale(2))
     assert signature(scale(table)) == signature(scale(table.clone()))
+
+
+def test_a_signature_is_the_same_in_every_process(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from functools import partial\n"
+        "import numpy as np\n"
+        "from seamwise import Designed\n"
+        "class Table:\n"
+        "    def __init__(self): self.rows = {'a': np.arange(3)}; self.names = {'x', 'y', 'z'}\n"
+        "    def __call__(self, x): return x if x in {'p', 'q', 'r'} else self.rows['a']\n"
+        "works = [lambda x: x in {'one', 'two', 'three'}, partial(max, default={'u', 'v', 'w'}), Table()]\n"
+        "print(*(Designed('a', work, 'x', 'y').signature for work in works))\n"
+    )
+    told = {
+        subprocess.run(
+            [sys.executable, "mine.py"],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in "123"
+    }
+    assert len(told) == 1
+    assert len(set(told.pop().split())) == 3
 
 
 def test_a_signature_sees_weights_targets_and_wiring():

@@ -46,6 +46,8 @@ def plain(value: object, depth: int = 0) -> str:
         return f"{value.dtype}{value.shape}{_digest(value)}"
     if isinstance(value, Mapping):
         return "{" + ",".join(f"{key}:{plain(v, depth)}" for key, v in value.items()) + "}"
+    if isinstance(value, set | frozenset):  # their order differs from process to process
+        return "{" + ",".join(sorted(plain(v, depth) for v in value)) + "}"
     if isinstance(value, list | tuple):
         return "[" + ",".join(plain(v, depth) for v in value) + "]"
     if depth > MOST_DEEP:
@@ -79,7 +81,7 @@ def _code(function: Callable[..., Any]) -> str:
 def _instructions(code: CodeType | None) -> str:
     if code is None:
         return ""
-    constants = [_instructions(c) if isinstance(c, CodeType) else repr(c) for c in code.co_consts]
+    constants = [_instructions(c) if isinstance(c, CodeType) else plain(c) for c in code.co_consts]
     return code.co_code.hex() + repr(code.co_names) + "".join(constants)
 
 
