@@ -21,6 +21,7 @@ Table = dict[str, tuple[Any, Any]]
 
 
 def read_table(name: str, table: Mapping[str, Column]) -> Table:
+    """Read a table's columns. Raises SupplyError naming table, field and row."""
     read: Table = {}
     lengths = {}
     for field, column in table.items():
@@ -142,6 +143,7 @@ def groups_of(
 
 
 def splits_of(read: Mapping[str, Table], examples: Mapping[str, NDArray], groups: NDArray) -> Int[NDArray, " n"]:
+    """The split of every example, as its place in SPLITS; groups are divided where no table says. Raises SupplyError."""
     given = {name: table["split"][0] for name, table in read.items() if "split" in table}
     if not given:
         return _divided(groups)
