@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from multiprocessing import Pipe
@@ -73,6 +74,7 @@ def run_all(
     paths = [p for p in sys.path if p]  # so that a worker finds the user's modules too
     message = (cloudpickle.dumps(task.without_supply()), str((run / "supply").resolve()), str(run.resolve()), paths)
     workers = [Worker(message) for _ in range(min(n_jobs, len(todo)))]
+    asked = time.monotonic()
     try:
         while todo or busy_elsewhere or any(w.spec for w in workers):
             for worker in workers:
@@ -86,7 +88,8 @@ def run_all(
                     _bury(task, worker, finished)
                     worker.end()
                     workers[workers.index(worker)] = Worker(message)
-            if not lines:
+            if time.monotonic() - asked > RETRY_S:
+                asked = time.monotonic()
                 todo.extendleft(busy_elsewhere)
                 busy_elsewhere.clear()
     finally:
