@@ -143,7 +143,7 @@ def groups_of(
 
 
 def splits_of(read: Mapping[str, Table], examples: Mapping[str, NDArray], groups: NDArray) -> Int[NDArray, " n"]:
-    """The split of every example, as its place in SPLITS; groups are divided where no table says. Raises SupplyError."""
+    """The split of every example, by its place in SPLITS; where no table says, groups are divided."""
     given = {name: table["split"][0] for name, table in read.items() if "split" in table}
     if not given:
         return _divided(groups)
