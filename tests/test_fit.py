@@ -161,7 +161,7 @@ def test_terms_add_up_by_weight():
 
 @pytest.mark.parametrize(("n", "size"), [(12, 4), (13, 4), (3, 8)])
 def test_a_pass_covers_the_rows_once_in_a_new_order(n, size):
-    steps = shuffled(lambda step: n, size, seed=0)
+    steps = shuffled(n, size, seed=0)
     a_pass = n // min(n, size)
     passes = [torch.cat([rows for _, rows in itertools.islice(steps, a_pass)]).tolist() for _ in range(20)]
     for rows in passes:
@@ -172,9 +172,10 @@ def test_a_pass_covers_the_rows_once_in_a_new_order(n, size):
 
 
 def test_the_rows_may_grow_with_the_steps():
-    steps = shuffled(lambda step: 4 if step < 6 else 12, 4, seed=0)
+    steps = shuffled(12, 4, 0, lambda step: 4 if step < 6 else 12)
     rows = [rows.tolist() for _, rows in itertools.islice(steps, 9)]
-    assert all(set(r) == set(range(4)) for r in rows[:6])
+    assert all(set(r) == set(rows[0]) for r in rows[:6])
+    assert set(rows[0]) != set(range(4))  # not simply the first of the table
     assert set(itertools.chain(*rows[6:])) == set(range(12))
 
 

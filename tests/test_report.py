@@ -67,6 +67,7 @@ def fake_run(
     variants = dict.fromkeys(chains, ("find", "read")) | dict.fromkeys(directs, ("direct",))
     record = {"format": FORMAT, "version": "0.1.0", "task": "fake", "source": "", "answer": "sum", "vary": "sum"}
     record |= {"unit": "share wrong", "trivial": 0.9, "budgets": budgets, "held": held, "trials": ids}
+    record |= {"full": {n: held | {"sum": n} for n in budgets}}
     record |= {"prices": {"sum": 1.0, "digit": 2.0}, "variants": variants}
     record |= {"signatures": dict.fromkeys(variants, "0123456789abcdef")}
     write_json(run / "run.json", RunRecord.model_validate(record | told).model_dump(mode="json"))

@@ -4,6 +4,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import final
@@ -98,21 +99,10 @@ def fit(
             f"no {'training' if not len(train) else 'validation'} item has a label of {chosen_by.field!r}"
         )
     attempt = Attempt(make, train, validation, terms, chosen_by, settings, seed, trivial, stop_at, watch)
-    tries, diverged = [], ""
-    for rate in settings.rates:
-        try:
-            tries.append(attempt.at(rate))
-        except FloatingPointError as error:
-            diverged = f"training by {chosen_by.field!r} at rate {rate}: {error}"
-            continue
-        if tries[-1].stopped == "reached":
-            break
-    if not tries:
-        raise TrainingError(
-            diverged, remedy="check the loss and metric on your labels, or give lower rates in seamwise.Fit"
-        )
+    tries = attempt.all_rates()
     if not any(t.off_plateau for t in tries) and 0 < settings.start_small < len(train):
-        tries.append(attempt.small_first())
+        with suppress(FloatingPointError):
+            tries.append(attempt.small_first())
     best = min(tries, key=lambda t: (t.error, t.loss))
     return replace(best, n_steps=sum(t.n_steps for t in tries), seconds=time.perf_counter() - start)
 
@@ -133,6 +123,23 @@ class Attempt:
     stop_at: float | None
     watch: Watch | None
 
+    def all_rates(self) -> list[Fitted]:
+        """A try a rate, until one reaches `stop_at`; without those whose numbers were not finite."""
+        tries, diverged = [], ""
+        for rate in self.settings.rates:
+            try:
+                tries.append(self.at(rate))
+            except FloatingPointError as error:
+                diverged = f"training by {self.chosen_by.field!r} at rate {rate}: {error}"
+                continue
+            if tries[-1].stopped == "reached":
+                break
+        if not tries:
+            raise TrainingError(
+                diverged, remedy="check the loss and metric on your labels, or give lower rates in seamwise.Fit"
+            )
+        return tries
+
     def at(self, rate: float, n_rows: Callable[[int], int] | None = None) -> Fitted:
         """Train a new net at one rate. n_rows: step -> how many of the examples to train on; all by default."""
         settings, net = self.settings, self.make()
@@ -146,7 +153,7 @@ class Attempt:
         objective = Objective(self.terms, train, fabric.global_rank, fabric.world_size)
         stopping = Stopping(_look(net, validation, self.chosen_by, 0), settings, self.trivial, self.stop_at)
         total = torch.zeros((), device=fabric.device)
-        steps = shuffled(n_rows or (lambda _: len(train)), settings.batch, self.seed)
+        steps = shuffled(len(train), settings.batch, self.seed, n_rows)
         model.train()
         while not stopping.why:
             step, rows = next(steps)
@@ -161,9 +168,8 @@ class Attempt:
                 average.update()
                 total += loss.detach()
             if step % settings.eval_every == 0 or step == settings.max_steps:
-                stopping.look(
-                    _look(average.net(), validation, self.chosen_by, step), float(total) / settings.eval_every
-                )
+                window = (step - 1) % settings.eval_every + 1
+                stopping.look(_look(average.net(), validation, self.chosen_by, step), float(total) / window)
                 total.zero_()
                 if self.watch is not None:
                     self.watch(step, settings.max_steps, stopping.best.error)
@@ -289,16 +295,20 @@ def write(
     return {name: torch.cat(parts) for name, parts in pieces.items()}
 
 
-def shuffled(n_rows: Callable[[int], int], size: int, seed: int) -> Iterator[tuple[int, Int[Tensor, " batch"]]]:
-    """(step from 1, its rows), without end: pass after pass over n_rows(step) of them in a new order.
+def shuffled(
+    n_all: int, size: int, seed: int, n_rows: Callable[[int], int] | None = None
+) -> Iterator[tuple[int, Int[Tensor, " batch"]]]:
+    """(step from 1, its rows), without end: pass after pass in a new order.
 
-    The rest of a pass that fills no batch is dropped.
+    n_rows: step -> how many of n_all; all by default, else the first ones of a mixed order. What is left of a
+    pass and fills no batch is dropped.
     """
     generator = torch.Generator().manual_seed(seed)
+    mixed = torch.randperm(n_all, generator=generator)  # so that the first few are of all kinds
     step = 0
     while True:
-        n = n_rows(step)
-        order = torch.randperm(n, generator=generator)
+        n = n_all if n_rows is None else n_rows(step)
+        order = mixed[torch.randperm(n, generator=generator)]
         for at in range(0, max(1, n - size + 1), size):
             step += 1
             yield step, order[at : at + size]

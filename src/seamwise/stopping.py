@@ -33,6 +33,7 @@ class Stopping:
     """
 
     def __init__(self, first: Look, settings: Fit, trivial: float = math.inf, stop_at: float | None = None) -> None:
+        _check_finite(first)
         self.best, self.last = first, first
         self.history: list[tuple[int, float, float]] = []  # step, training loss, validation error
         self._settings, self._trivial = settings, trivial
@@ -41,10 +42,7 @@ class Stopping:
 
     def look(self, now: Look, training_loss: float) -> None:
         """Take in a new look. Raises FloatingPointError where a number is not finite."""
-        seen = {"training loss": training_loss, "validation loss": now.loss, "validation error": now.error}
-        for name, value in seen.items():
-            if not math.isfinite(value):
-                raise FloatingPointError(f"the {name} was {value} by step {now.step}")
+        _check_finite(now, training_loss)
         self.history.append((now.step, training_loss, now.error))
         if now.error < self.best.error:
             self._best_step = now.step
@@ -69,3 +67,10 @@ class Stopping:
             return self.best.error < ON_PLATEAU * self._trivial
         begun = self.best.error < ON_PLATEAU * self._trivial
         return begun or self.history[-1][1] < ON_PLATEAU * self.history[0][1]
+
+
+def _check_finite(look: Look, training_loss: float = 0.0) -> None:
+    seen = {"training loss": training_loss, "validation loss": look.loss, "validation error": look.error}
+    for name, value in seen.items():
+        if not math.isfinite(value):
+            raise FloatingPointError(f"the {name} was {value} by step {look.step}")

@@ -50,9 +50,8 @@ def n_decimals(scale: float) -> int:
 
 def halved_field(study: Study, trial: Trial) -> str:
     """The field that has half its labels in this trial, else empty."""
-    vary = study.record.vary
-    peers = [t.budget for t in study.trials if t.budget[vary] == trial.budget[vary]]
-    return next((f for f, n in trial.budget.items() if n < max(b[f] for b in peers)), "")
+    full = study.record.full[trial.budget[study.record.vary]]
+    return next((f for f, n in trial.budget.items() if n < full[f]), "")
 
 
 def top(study: Study) -> int | None:

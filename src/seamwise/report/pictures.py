@@ -50,9 +50,9 @@ def examples(study: Study, task: Task) -> list[Examples]:
 
 
 def _shown(study: Study) -> dict[str, NDArray]:
-    """Inputs and labels of the first test items, and `items`, their places in the supply."""
+    """Inputs and labels of the first test items, which are `known`, and `items`, their places in the supply."""
     with np.load(study.run / "test.npz", allow_pickle=False) as file:
-        return {name: file[name] for name in file.files if name == "items" or name.startswith("shown.")}
+        return {name: file[name] for name in file.files if name != "groups"}
 
 
 def _examples(study: Study, task: Task, trial: Trial, shown: Mapping[str, NDArray]) -> Examples:
@@ -67,8 +67,9 @@ def _draw_all(study: Study, task: Task, trial: Trial, shown: Mapping[str, NDArra
     assert task.draw is not None
     kept = study.items(trial)
     written = {f: v for f, v in kept.items() if f.startswith("shown.")}
+    fields = [f.removeprefix("shown.") for f in shown if f.startswith("shown.")]
     for i in range(min(map(len, written.values()), default=0)):
-        item = {f.removeprefix("shown."): v[i] for f, v in shown.items() if f != "items"}
+        item = {f: shown[f"shown.{f}"][i] for f in fields if f"known.{f}" not in shown or shown[f"known.{f}"][i]}
         picture = task.draw(item, {f.removeprefix("shown."): v[i] for f, v in written.items()})
         yield Picture(int(shown["items"][i]), data_url(picture), verdict(study, kept["error"], i))
 

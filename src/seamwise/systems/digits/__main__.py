@@ -1,4 +1,4 @@
-"""Draw pictures to try: `python -m seamwise.systems.digits FOLDER [N]` writes N (10) PNG files, named by digits."""
+"""Pictures to try: `python -m seamwise.systems.digits FOLDER [N]` writes N (10) PNG files, named by digits."""
 
 import sys
 from pathlib import Path
