@@ -151,3 +151,11 @@ def test_the_trivial_prediction_is_the_classes_shares_or_the_users():
 def test_names_must_suit_a_file():
     with pytest.raises(TaskError, match="'a/b' cannot name a file"):
         make_task(chain={"a/b": Chain([look, both, judge, tell_name])})
+
+
+def test_a_loaded_task_tells_where_it_came_from(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, GOOD)
+    assert load_task("mine.py").source == str((tmp_path / "mine.py").resolve())
+    assert make_task().source == ""

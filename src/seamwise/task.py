@@ -46,6 +46,7 @@ class Task:
     read:    a file -> the inputs of one item, {field: array}; by default an .npz file of them
     tell:    what was written for one item -> something JSON can hold; by default the answer itself
     fit:     how long and how fast to train, for every regime alike
+    source:  what load_task was given, absolute for a file; empty where it came from memory
 
     Building one checks every border and label. Raises ChainError, SupplyError or TaskError.
     """
@@ -60,6 +61,7 @@ class Task:
     read: Callable[[Path], Item] | None = None
     tell: Callable[[Item], Any] | None = None
     fit: Fit = field(default_factory=Fit)
+    source: str = ""
 
     def __post_init__(self) -> None:
         if not self.variants:
@@ -242,7 +244,7 @@ def load_task(source: str) -> Task:
         raise TaskError(f"no task {source!r}", expected=f"{', '.join(SYSTEMS)}, or a Python file that sets `task`")
     if not path.is_file():
         raise TaskError(f"{path}: no such file", expected="a Python file that sets `task`")
-    return _task_of(_run_file(path.resolve()), source)
+    return _task_of(_run_file(path.resolve()), str(path.resolve()))
 
 
 def _run_file(path: Path) -> Any:
@@ -287,4 +289,4 @@ def _task_of(module: Any, source: str) -> Task:
             given="nothing" if task is None else f"task = {type(task).__name__}",
             expected="task = seamwise.Task(...)",
         )
-    return task
+    return _unchecked(task, source=source)
