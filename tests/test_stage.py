@@ -57,6 +57,14 @@ def test_weights_that_do_not_fit_are_named(tmp_path):
         Learned("a", affine, "x", "y", frozen=True)
 
 
+def test_a_network_that_cannot_be_built_is_told_with_its_stage():
+    def build():
+        return nn.Linear(2)
+
+    with pytest.raises(ChainError, match=r"stage 'a'.*could not be built\n.*TypeError: .*out_features.*\n.*mend the f"):
+        Learned("a", build, "x", "y").build(0)
+
+
 def test_what_is_no_stage_is_refused_with_what_was_expected():
     with pytest.raises(ChainError, match=r"'a' has no callable\n.*Linear\n.*class of nn.Module"):
         Learned("a", affine(), "x", "y")

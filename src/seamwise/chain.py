@@ -13,10 +13,12 @@ from seamwise.errors import ChainError, TrainingError
 from seamwise.metrics import Target
 from seamwise.seams import Trace
 from seamwise.shapes import Tensor
-from seamwise.stage import Estimator, Fields, Learned, Outside, Stage
+from seamwise.stage import Estimator, Fields, Learned, Outside, Stage, raised
 
 Pins = Mapping[str, tuple[Tensor, Tensor]]
 """{field: (what a perfect stage would write, for which items to put it there)}."""
+
+SHAPE_WORDS = ("shape", "size", "dtype", "dimension", "mat1")  # in the messages of operations that fields do not fit
 
 
 @final
@@ -154,6 +156,9 @@ class ChainNet(nn.Module):
         for stage, net, inputs, outputs in self._plan:
             if all(output in given for output in outputs):
                 continue
+            missing = [name for name in inputs if name not in fields]
+            if missing:
+                raise ChainError(f"stage {stage.name!r} reads {missing[0]!r}, which was not given")
             try:
                 written = net(*[fields[name] for name in inputs])
             except (TrainingError, torch.OutOfMemoryError):
@@ -262,12 +267,10 @@ def _pinned(written: Tensor, gold: Tensor, where: Tensor) -> Tensor:
 
 
 def _border_error(stage: Stage, fields: Fields, error: Exception) -> ChainError:
-    read = ", ".join(f"{name} {_shape(fields[name]) if name in fields else '(missing)'}" for name in stage.inputs)
-    return ChainError(
-        f"stage {stage.name!r} could not read its fields",
-        given=f"{read}; {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
-        remedy="make the stage fit what is written before it, or change that",
-    )
+    read = ", ".join(f"{name} {_shape(fields[name])}" for name in stage.inputs)
+    unfit = any(word in str(error).lower() for word in SHAPE_WORDS)
+    remedy = "make the stage fit what is written before it, or change that" if unfit else ""
+    return ChainError(f"stage {stage.name!r} raised {raised(error)}", given=read, remedy=remedy)
 
 
 def _shape(value: Any) -> str:

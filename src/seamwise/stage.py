@@ -1,6 +1,7 @@
 """Stage: what reads some named fields and writes some; learned, designed, estimator or outside."""
 
 import hashlib
+import traceback
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from seamwise.errors import ChainError, ModelError, TrainingError
+from seamwise.errors import ChainError, ModelError, SeamwiseError, TrainingError
 from seamwise.metrics import Target
 from seamwise.shapes import NDArray, Tensor
 from seamwise.source import source, target_source
@@ -113,7 +114,7 @@ class Learned(Stage):
     def build(self, seed: int) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(zlib.crc32(self.name.encode()) + seed)
-            module = self.work()
+            module = self._made()
         if not isinstance(module, nn.Module):
             raise ChainError(
                 f"stage {self.name!r}: its function returned no module",
@@ -123,6 +124,18 @@ class Learned(Stage):
         if self.weights is not None:
             load_weights(self.name, module, _read_weights(self.name, self.weights))
         return module.requires_grad_(not self.frozen)
+
+    def _made(self) -> Any:
+        try:
+            return self.work()
+        except (SeamwiseError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            raise ChainError(
+                f"stage {self.name!r}: its network could not be built",
+                given=raised(error),
+                remedy="mend the function that builds the network",
+            ) from error
 
 
 @final
@@ -174,11 +187,12 @@ class _Call(_Function):
     def forward(self, *fields: Tensor) -> Any:
         written = self.function(*[f.detach().cpu().numpy() for f in fields])
         many = written if isinstance(written, tuple) else (written,)
-        back = tuple(_as_tensor(w).to(fields[0].device) for w in many)
+        back = tuple(as_tensor(w).to(fields[0].device) for w in many)
         return back if isinstance(written, tuple) else back[0]
 
 
-def _as_tensor(values: Any) -> Tensor:
+def as_tensor(values: Any) -> Tensor:
+    """An array as a tensor; float64, numpy's default, becomes float32 as in a supply."""
     tensor = values if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values))
     return tensor.float() if tensor.dtype == torch.float64 else tensor
 
@@ -214,6 +228,15 @@ class EstimatorNet(nn.Module):
 
 def _table(fields: Sequence[Tensor]) -> NDArray:
     return torch.cat([f.detach().float().flatten(1) for f in fields], dim=1).cpu().numpy()
+
+
+def raised(error: Exception) -> str:
+    """What a function of the user's raised, in one line, and where: "RuntimeError: boom (file.py, line 3)"."""
+    told = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}".rstrip(": ")
+    trace = traceback.extract_tb(error.__traceback__)
+    if len(trace) < 2:  # raised by the call itself, as where an argument is missing
+        return told
+    return f"{told} ({trace[-1].filename}, line {trace[-1].lineno})"
 
 
 def load_weights(where: str, module: nn.Module, weights: Fields) -> None:
