@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 
 import cloudpickle
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -92,9 +93,7 @@ def test_inputs_must_be_there_for_every_example():
 
 def test_shapes_that_do_not_fit_are_told_with_variant_and_stage():
     wrong = Designed("both", lambda colour, tone: colour, ("colour", "tone"), "both")
-    with pytest.raises(
-        ChainError, match=r"task 'tiny', wrong: stage 'judge' could not read its fields\n.*both \[2, 3\]"
-    ):
+    with pytest.raises(ChainError, match=r"task 'tiny', wrong: stage 'judge' raised RuntimeError: .*\n.*both \[2, 3\]"):
         make_task(
             chain={"right": Chain([look, both, judge, tell_name]), "wrong": Chain([look, wrong, judge, tell_name])}
         )
@@ -105,6 +104,39 @@ def test_labels_out_of_range_are_told_wherever_they_are():
     table["colour"][37] = -1
     with pytest.raises(ChainError, match=r"1 labels of 'colour' are no category\n.*-1"):
         make_task(supply=Supply({"all": table}))
+
+
+def test_categories_need_whole_numbers():
+    table = draw_world(50, 0)
+    with pytest.raises(TaskError, match=r"'colour' are no whole numbers(.*\n)+.*astype\(int\)"):
+        make_task(supply=Supply({"all": table | {"colour": table["colour"].astype(float)}}))
+
+
+@pytest.fixture
+def untyped(monkeypatch):
+    """As users run it: the tests' own check of types is off."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"chain": [look, both, judge, tell_name]}, ("'chain' cannot be used", "list", "seamwise.Chain")),
+        ({"chain": {"one": [look]}}, ("'chain'", "list")),
+        ({"chain": {1: Chain([look, both, judge, tell_name])}}, ("'variant'", "int")),
+        ({"answer": "answer"}, ("'answer'", "str", "Target")),
+        ({"supply": {"all": draw_world(50, 0)}}, ("'supply'", "dict", "seamwise.Supply")),
+        ({"direct": direct.work}, ("'direct'", "Whole, a class", "Learned")),
+        ({"direct": {"direct": tell_name}}, ("'direct'", "Designed")),
+        ({"fit": {"batch": 3}}, ("'fit'", "dict", "seamwise.Fit")),
+        ({"name": 3}, ("'name'", "int")),
+    ],
+)
+def test_a_part_of_another_kind_is_told(changes, told, untyped):
+    with pytest.raises(TaskError) as error:
+        make_task(**changes)
+    for words in told:
+        assert words in str(error.value)
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])

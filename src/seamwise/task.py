@@ -17,7 +17,7 @@ import torch
 from seamwise.borders import check_borders, check_labels, fit_estimator
 from seamwise.chain import Chain, ChainNet
 from seamwise.errors import SeamwiseError, SupplyError, TaskError
-from seamwise.metrics import Target
+from seamwise.metrics import OneHot, Target
 from seamwise.settings import Fit
 from seamwise.shapes import NDArray, Tensor
 from seamwise.source import source, target_source
@@ -64,6 +64,7 @@ class Task:
     source: str = ""
 
     def __post_init__(self) -> None:
+        self._check_kinds()
         if not self.variants:
             raise TaskError(f"task {self.name!r} has no chain")
         clash = set(self.variants) & set(self.directs)
@@ -133,6 +134,26 @@ class Task:
         """The same task, trained otherwise."""
         return _unchecked(self, fit=fit)
 
+    def _check_kinds(self) -> None:
+        """That each part is what it should be, before any is used."""
+        chain, direct = "seamwise.Chain([...]), or {variant: Chain}", "a seamwise.Learned stage, or {name: Learned}"
+        self._check_kind("name", self.name, str, "text")
+        for value in _parts(self.chain):
+            self._check_kind("chain", value, Chain, chain)
+        self._check_kind("answer", self.answer, Target, "a seamwise.Target, as categories and numbers return")
+        self._check_kind("supply", self.supply, Supply, "seamwise.Supply({...})")
+        for stage in [] if self.direct is None else _parts(self.direct):
+            self._check_kind("direct", stage, Learned, direct)
+        self._check_kind("fit", self.fit, Fit, "seamwise.Fit(...)")
+        for names in (self.chain, self.direct):
+            for name in names if isinstance(names, Mapping) else ():
+                self._check_kind("variant", name, str, "names as text")
+
+    def _check_kind(self, part: str, value: object, kind: Any, expected: str) -> None:
+        if not isinstance(value, kind):
+            given = f"{value.__name__}, a class" if isinstance(value, type) else f"{type(value).__name__}"
+            raise TaskError(f"task {self.name!r}: {part!r} cannot be used", given=given, expected=expected)
+
     def _check_answer(self) -> None:
         self.supply.held(self.answer.field)
         for split in SPLITS:
@@ -156,6 +177,7 @@ class Task:
                 for target in stage.targets:
                     self.supply.held(target.field)
             for target in targets.values():
+                self._check_whole(target)
                 check_labels(target, self.supply.fields[target.field][self.supply.present[target.field]])
             net = chain.build(0)
             for stage in chain.stages:
@@ -169,6 +191,17 @@ class Task:
             raise type(error)(
                 "\n".join([f"task {self.name!r}, {variant}: {lines[0]}", *lines[1:]])
             ) from error.__cause__
+
+    def _check_whole(self, target: Target) -> None:
+        """Categories are whole numbers; torch would refuse others where a label stands in for a stage."""
+        labels = self.supply.fields[target.field]
+        if labels.is_floating_point() and isinstance(target.gold, OneHot):
+            raise TaskError(
+                f"the labels of {target.field!r} are no whole numbers, but it is a target of categories",
+                given=f"{labels.dtype}",
+                expected=f"whole numbers from 0 to {target.gold.n_classes - 1}",
+                remedy="give the column with .astype(int)",
+            )
 
     def _check_input(self, name: str, chain: Chain) -> None:
         reader = next(stage.name for stage in chain.stages if name in stage.inputs)
@@ -216,6 +249,10 @@ class Task:
                 expected=f"at most {2 * most:,}, twice the chain's",
                 remedy="give a smaller one first; larger ones may follow it",
             )
+
+
+def _parts(one_or_named: Any) -> list[Any]:
+    return list(one_or_named.values()) if isinstance(one_or_named, Mapping) else [one_or_named]
 
 
 def n_parameters(chain: Chain) -> int:
