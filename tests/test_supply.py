@@ -1,5 +1,6 @@
 from itertools import pairwise
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -74,9 +75,10 @@ def test_fields_of_one_seed_share_an_order():
         (["one"] * 10, ("field 'y'", "not numbers", "'one' in row 0")),
         ([[1, 2]] * 3 + [[1, None]] + [[1, 2]] * 6, ("None in row 3",)),
         ([[1, 2]] * 9 + [[1]], ("rectangular",)),
-        (np.arange(7), ("field 'y' of table 'all' has 7 rows", "10")),
+        (np.arange(7), ("table 'all': field 'x' has 10 rows, 'y' 7", "10, as 2 of its 3 fields have")),
         (5.0, ("single value",)),
         ([], ("empty",)),
+        (np.arange(10, dtype=np.uint64) + np.uint64(2**63 - 5), ("field 'y'", "too large", "row 5", str(2**63 - 1))),
     ],
 )
 def test_a_bad_column_is_named_with_table_and_row(column, told):
@@ -181,3 +183,43 @@ def test_a_folder_that_cannot_be_written_is_a_storage_error(tmp_path):
     (tmp_path / "0.npy").mkdir()
     with pytest.raises(StorageError, match="cannot be written"):
         one_table().save(tmp_path)
+
+
+@pytest.fixture
+def untyped(monkeypatch):
+    """As users run it: the tests' own check of types is off."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+@pytest.mark.parametrize(
+    ("tables", "told"),
+    [
+        ({"t": {}}, "table 't' has no fields"),
+        ({"t": np.arange(10)}, "table 't' is a ndarray"),
+        ([{"x": np.arange(10)}], "tables of a supply are a list"),
+        ({"t": {"x": np.arange(100), "y": np.arange(50)}}, "table 't': field 'x' has 100 rows, 'y' 50\n  remedy"),
+        ({"t": {"id": np.arange(20).reshape(10, 2), "x": np.arange(10)}}, "field 'id' of table 't' has 2 dimensions"),
+        ({"t": {"id": [[1], [1, 2]], "x": np.arange(2)}}, "field 'id' of table 't' is not a rectangular"),
+        (
+            {"t": {"group": np.ma.array([1, 2, 3], mask=[0, 1, 0]), "x": np.arange(3)}},
+            "(?s)'group' .*row 1.*none missing",
+        ),
+    ],
+)
+def test_tables_of_another_kind_are_told(tables, told, untyped):
+    with pytest.raises(SupplyError, match=told):
+        Supply(tables)
+
+
+def test_prices_that_are_no_numbers_are_told(untyped):
+    table = {"a": {"x": np.arange(10.0), "split": SPLIT}}
+    with pytest.raises(SupplyError, match="price of 'x' is '2'"):
+        Supply(table, prices={"x": "2"})
+    with pytest.raises(SupplyError, match="prices are a list"):
+        Supply(table, prices=[2])
+
+
+def test_a_large_value_under_a_mask_is_forgotten():
+    column = np.ma.array(np.full(10, 2**64 - 1, dtype=np.uint64), mask=[True] * 3 + [False] * 7)
+    column[3:] = 1
+    assert one_table(y=column).fields["y"].tolist() == [0] * 3 + [1] * 7

@@ -8,6 +8,7 @@ where an example belongs to several), and `split` ("train", "validation" or "tes
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any, final
 
@@ -46,6 +47,10 @@ class Supply:
     def __init__(
         self, tables: Mapping[str, Mapping[str, Column]], *, prices: Mapping[str, float] | None = None
     ) -> None:
+        if not isinstance(tables, Mapping):
+            raise SupplyError(
+                f"the tables of a supply are a {type(tables).__name__}", expected='{"name": {"field": array, ...}}'
+            )
         read = {name: read_table(name, table) for name, table in tables.items()}
         if not read:
             raise SupplyError("the supply has no tables", expected='{"name": {"field": array, ...}}')
@@ -88,13 +93,15 @@ class Supply:
         stored[to], there[to] = values[known], True
 
     def _priced(self, prices: Mapping[str, float]) -> dict[str, float]:
+        if not isinstance(prices, Mapping):
+            raise SupplyError(f"the prices are a {type(prices).__name__}", expected='{"field": price, ...}')
         for field, price in prices.items():
             if field not in self.fields:
                 raise SupplyError(
                     f"a price for {field!r}, which no table has", expected=f"one of {', '.join(self.fields)}"
                 )
-            if not price >= 0:
-                raise SupplyError(f"the price of {field!r} is {price}", expected="a number of 0 or more")
+            if not _is_price(price):
+                raise SupplyError(f"the price of {field!r} is {price!r}", expected="a finite number of 0 or more")
         return {field: float(prices.get(field, 1.0)) for field in self.fields}
 
     def _check_splits(self, names: Sequence[Any]) -> None:
@@ -221,6 +228,10 @@ class Supply:
         supply.groups, supply.splits = np.asarray(mapped("groups")), np.asarray(mapped("splits"))
         supply.prices = described["prices"]
         return supply
+
+
+def _is_price(price: Any) -> bool:
+    return isinstance(price, Real) and 0 <= float(price) < float("inf")
 
 
 def batches(n: int, size: int) -> Sequence[slice]:

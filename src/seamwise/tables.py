@@ -12,6 +12,7 @@ from seamwise.shapes import Int, NDArray, Tensor
 
 SPLITS = ("train", "validation", "test")
 RESERVED = ("id", "group", "split")
+DIMS = {"id": 1, "group": 2, "split": 1}  # at most
 
 Column = Any
 """A numpy array (masked where a label is missing), a torch tensor, or a list of numbers."""
@@ -22,29 +23,51 @@ Table = dict[str, tuple[Any, Any]]
 
 def read_table(name: str, table: Mapping[str, Column]) -> Table:
     """Read a table's columns. Raises SupplyError naming table, field and row."""
+    if not callable(getattr(table, "items", None)):  # a data frame will do
+        raise SupplyError(f"table {name!r} is a {type(table).__name__}", expected='{"field": array, ...}')
     read: Table = {}
     lengths = {}
     for field, column in table.items():
         where = f"field {field!r} of table {name!r}"
-        read[field] = _read_keys(where, column) if field in RESERVED else _read_labels(where, column)
+        read[field] = _read_keys(where, column, DIMS[field]) if field in RESERVED else _read_labels(where, column)
         lengths[field] = len(read[field][0])
+    if not read:
+        raise SupplyError(f"table {name!r} has no fields", expected='{"field": array, ...}')
     if len(set(lengths.values())) > 1:
-        usual = max(set(lengths.values()), key=list(lengths.values()).count)
-        odd = next(field for field, length in lengths.items() if length != usual)
-        raise SupplyError(
-            f"field {odd!r} of table {name!r} has {lengths[odd]} rows",
-            expected=f"{usual}, as the table's other fields have",
-            remedy="give every field a row an example; mask the rows without a label (numpy.ma)",
-        )
+        raise _length_error(name, lengths)
     return read
 
 
-def _read_keys(where: str, column: Column) -> tuple[NDArray, None]:
-    keys = np.asarray(column)
+def _length_error(name: str, lengths: Mapping[str, int]) -> SupplyError:
+    found = list(lengths.values())
+    usual = max(found, key=found.count)
+    one = next(field for field, length in lengths.items() if length == usual)
+    odd = next(field for field, length in lengths.items() if length != usual)
+    return SupplyError(
+        f"table {name!r}: field {one!r} has {usual} rows, {odd!r} {lengths[odd]}",
+        expected=f"{usual}, as {found.count(usual)} of its {len(found)} fields have" if len(found) > 2 else "",
+        remedy="give every field a row an example; mask the rows without a label (numpy.ma)",
+    )
+
+
+def _read_keys(where: str, column: Column, n_dims: int) -> tuple[NDArray, None]:
+    try:
+        keys = np.asarray(column)
+    except ValueError as error:
+        raise SupplyError(f"{where} is not a rectangular array", given=str(error)) from None
+    if np.ma.isMaskedArray(column) and np.ma.getmaskarray(column).any():
+        raise SupplyError(
+            f"{where} is masked in some rows",
+            given=f"row {int(np.argwhere(np.ma.getmaskarray(column))[0][0])}",
+            expected="none missing",
+            remedy="give every row its own, or leave the column out of the table",
+        )
     if keys.dtype == object and all(isinstance(key, str) for key in keys.flat):  # as pandas has text
         keys = keys.astype(str)
     if keys.dtype == object or keys.ndim == 0 or (keys.dtype.kind == "f" and np.isnan(keys).any()):
         raise SupplyError(f"{where} cannot be used", given=str(keys.dtype), expected="numbers or text, none missing")
+    if keys.ndim > n_dims:
+        raise SupplyError(f"{where} has {keys.ndim} dimensions", given=str(list(keys.shape)), expected="one key a row")
     return keys, None
 
 
@@ -59,6 +82,7 @@ def _read_labels(where: str, column: Column) -> tuple[Tensor, Tensor]:
             array = array.astype(np.float32, copy=False)
         _check_finite(where, array, known)
     elif array.dtype != np.uint8 and array.dtype.kind != "b":
+        _check_small(where, array, known)
         array = array.astype(np.int64, copy=False)
     if not known.all():
         array = np.where(known.reshape(-1, *[1] * (array.ndim - 1)), array, np.zeros((), array.dtype))
@@ -95,6 +119,16 @@ def _check_finite(where: str, array: NDArray, known: NDArray) -> None:
             given=f"row {int(bad.argmax())}",
             expected="finite numbers",
             remedy="correct them; where a label is missing, mask the row (numpy.ma) or leave it out",
+        )
+
+
+def _check_small(where: str, array: NDArray, known: NDArray) -> None:
+    """Whole numbers are kept as int64."""
+    most = np.iinfo(np.int64).max
+    big = known & (array > most).reshape(len(array), -1).any(1)
+    if big.any():
+        raise SupplyError(
+            f"{where} is too large a whole number", given=f"row {int(big.argmax())}", expected=f"at most {most}"
         )
 
 
