@@ -4,8 +4,10 @@ import pytest
 import torch
 from filelock import FileLock
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
-from seamwise.errors import StorageError
+from seamwise.errors import StorageError, TrainingError
 from seamwise.store import BusyError, Store, load_training, save_training
 from seamwise.training import Training
 
@@ -78,3 +80,14 @@ def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path):
     (tmp_path / "stages").write_text("in the way")
     with pytest.raises(StorageError):
         Store(tmp_path / "stages")
+
+
+def twice(x):
+    return [[2 * value for value in row] for row in x]
+
+
+def test_an_estimator_that_could_not_be_loaded_again_is_refused(tmp_path):
+    fitted = make_pipeline(FunctionTransformer(twice), LogisticRegression()).fit([[0.0], [1.0]], [0, 1])
+    with pytest.raises(TrainingError, match=r"estimator 'b' holds a .*twice(.*\n)+.*Designed stage"):
+        Store(tmp_path).share("abc", lambda hash_: training(hash_, estimators={"b": fitted}))
+    assert [p.name for p in tmp_path.iterdir() if p.name != "abc.lock"] == []

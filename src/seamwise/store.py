@@ -12,12 +12,13 @@ import safetensors.torch
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
-from seamwise.errors import StorageError
+from seamwise.errors import StorageError, TrainingError
 from seamwise.shapes import Tensor
 from seamwise.training import Training
 from seamwise.trial import storage_error, write_json
 
 PLAIN = ("hash", "stages", "target", "error", "train_error", "trivial", "seconds", "n_steps", "rate", "stopped")
+TRUSTED = ("sklearn.", "numpy.")  # whose types an estimator may hold
 
 
 class BusyError(Exception):
@@ -72,7 +73,7 @@ def save_training(training: Training, place: Path) -> None:
     except OSError as error:
         shutil.rmtree(beside, ignore_errors=True)
         raise storage_error(place, error) from error
-    except StorageError:
+    except (StorageError, TrainingError):
         shutil.rmtree(beside, ignore_errors=True)
         raise
 
@@ -87,7 +88,10 @@ def load_training(place: Path) -> Training:
 
 
 def save_weights(folder: Path, weights: Mapping[str, Tensor], estimators: Mapping[str, Any]) -> None:
-    """weights.safetensors, and NAME.skops for each estimator. Raises OSError."""
+    """weights.safetensors, and NAME.skops for each estimator. Raises OSError.
+
+    Raises TrainingError where an estimator holds what `load_weights_folder` would refuse.
+    """
     # cloned: safetensors refuses tensors that share memory, as tied weights do
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in weights.items()}
     try:
@@ -95,7 +99,15 @@ def save_weights(folder: Path, weights: Mapping[str, Tensor], estimators: Mappin
     except SafetensorError as error:
         raise OSError(errno.EIO, str(error)) from error
     for stage, estimator in estimators.items():
-        _skops().dump(estimator, folder / f"{stage}.skops")
+        file = folder / f"{stage}.skops"
+        _skops().dump(estimator, file)
+        foreign = [t for t in _skops().get_untrusted_types(file=file) if not t.startswith(TRUSTED)]
+        if foreign:
+            raise TrainingError(
+                f"estimator {stage!r} holds a {foreign[0]}, and could not be loaded again",
+                expected="scikit-learn's and numpy's own types",
+                remedy="put a function of your own in a Designed stage before the estimator",
+            )
 
 
 def load_weights_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -106,7 +118,7 @@ def load_weights_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]
     weights = safetensors.torch.load_file(folder / "weights.safetensors")
     estimators = {}
     for file in sorted(folder.glob("*.skops")):
-        trusted = [t for t in _skops().get_untrusted_types(file=file) if t.startswith(("sklearn.", "numpy."))]
+        trusted = [t for t in _skops().get_untrusted_types(file=file) if t.startswith(TRUSTED)]
         estimators[file.stem] = _skops().load(file, trusted=trusted)
     return weights, estimators
 
