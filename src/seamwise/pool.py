@@ -13,7 +13,7 @@ from typing import Any, final
 
 import cloudpickle
 
-from seamwise.errors import StorageError, TrainingError
+from seamwise.errors import StorageError, TaskError, TrainingError
 from seamwise.task import Task
 from seamwise.trial import Trial
 from seamwise.worker import Spec
@@ -36,6 +36,7 @@ class Worker:
             [sys.executable, "-m", "seamwise.worker", str(theirs.fileno())],
             env=os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
             stdin=subprocess.DEVNULL,
+            stdout=2,  # what stages print must not mix with the results
             pass_fds=[theirs.fileno()],
         )
         theirs.close()
@@ -67,14 +68,15 @@ def run_all(
     """Run trials in n_jobs processes; `finished` is called in this process, one trial at a time.
 
     A trial whose process dies is finished as failed, and its process replaced. Raises StorageError where a
-    worker's disk refuses, TrainingError where no process can be started; what is finished stays finished.
+    worker's disk refuses, TrainingError where two processes end before they are ready, TaskError where the task
+    cannot be sent to them; what is finished stays finished.
     """
     todo, busy_elsewhere = deque(specs), deque[Spec]()
     task.supply.save(run / "supply")
     paths = [p for p in sys.path if p]  # so that a worker finds the user's modules too
-    message = (cloudpickle.dumps(task.without_supply()), str((run / "supply").resolve()), str(run.resolve()), paths)
+    message = (_packed(task), str((run / "supply").resolve()), str(run.resolve()), paths)
     workers = [Worker(message) for _ in range(min(n_jobs, len(todo)))]
-    asked = time.monotonic()
+    asked, n_stillborn = time.monotonic(), 0
     try:
         while todo or busy_elsewhere or any(w.spec for w in workers):
             for worker in workers:
@@ -85,7 +87,8 @@ def run_all(
                 try:
                     _heed(worker, worker.line.recv(), busy_elsewhere, finished, at)
                 except (EOFError, ConnectionError):
-                    _bury(task, worker, finished)
+                    n_stillborn += not worker.ready
+                    _bury(task, worker, finished, n_stillborn)
                     worker.end()
                     workers[workers.index(worker)] = Worker(message)
             if time.monotonic() - asked > RETRY_S:
@@ -95,6 +98,17 @@ def run_all(
     finally:
         for worker in workers:
             worker.end()
+
+
+def _packed(task: Task) -> bytes:
+    try:
+        return bytes(cloudpickle.dumps(task.without_supply()))
+    except Exception as error:
+        raise TaskError(
+            f"task {task.name!r}: the task cannot be sent to the worker processes",
+            given=f"{type(error).__name__}: {error}",
+            remedy="make clients and connections inside the function that uses them",
+        ) from error
 
 
 def _heed(worker: Worker, news: tuple[Any, ...], busy: deque[Spec], finished: Finished, at: At | None) -> None:
@@ -114,10 +128,13 @@ def _heed(worker: Worker, news: tuple[Any, ...], busy: deque[Spec], finished: Fi
         raise StorageError(news[1])
 
 
-def _bury(task: Task, worker: Worker, finished: Finished) -> None:
-    """Finish the trial of a process that died as failed. One that died idle had none to lose."""
+def _bury(task: Task, worker: Worker, finished: Finished, n_stillborn: int) -> None:
+    """Finish the trial of a process that died as failed. One that died idle had none to lose.
+
+    n_stillborn: how many died before they were ready; the first is forgiven.
+    """
     spec, code = worker.spec, worker.process.wait()
-    if not worker.ready:
+    if not worker.ready and n_stillborn > 1:
         raise TrainingError(
             f"a worker process ended by itself (exit code {code})",
             remedy="see its message above; what a task's stages use must be importable, or in the task's file",
