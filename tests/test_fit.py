@@ -1,12 +1,13 @@
 import itertools
 from dataclasses import replace
 
+import jaxtyping
 import pytest
 import torch
 from tiny import FIT, Look, colour, draw_world, look
 
-from seamwise import Chain, Designed, Learned, categories
-from seamwise.errors import TrainingError
+from seamwise import Chain, Designed, Fit, Learned, categories
+from seamwise.errors import TaskError, TrainingError
 from seamwise.fit import Average, Examples, Objective, Term, fit, score, shuffled
 from seamwise.metrics import Target
 from seamwise.stopping import Look as Seen
@@ -234,3 +235,48 @@ def test_a_target_with_a_loss_a_target_is_compared_by_that_loss():
     """A loss may return its mean or one number an item."""
     mean = Target("colour", lambda w, y: colour.loss(w, y).mean(), colour.metric, colour.gold)
     assert run(mean).history == run().history
+
+
+def test_a_loss_or_metric_that_raises_is_named():
+    def fails(written, labels):
+        raise KeyError("mine")
+
+    with pytest.raises(TrainingError, match=r"the loss of 'colour' raised KeyError: 'mine' \(.*test_fit.py, line"):
+        run(Target("colour", fails, colour.metric, colour.gold))
+    with pytest.raises(TrainingError, match="the metric of 'colour' raised KeyError: 'mine'"):
+        run(Target("colour", colour.loss, fails, colour.gold))
+
+
+@pytest.fixture
+def untyped(monkeypatch):
+    """As users run it: the tests' own check of types is off."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        *(("rates", v) for v in (1e-3, (), [], (0.0,), (1e-3, float("nan")), (float("inf"),), ("fast",), "fast")),
+        *((name, v) for name in ("batch", "max_steps", "eval_every", "n_devices", "patience") for v in (0, 1.5, True)),
+        *((name, v) for name in ("min_steps", "warmup", "start_small") for v in (-1, 0.5, "1")),
+        ("n_folds", 1),
+        ("n_folds", 2.5),
+        ("average", 1.0),
+        ("average", "a"),
+        ("clip", 0),
+        ("clip", None),
+        ("weight_decay", -1),
+        ("stage_weight", float("nan")),
+        ("accelerator", "gpus"),
+        ("precision", 32),
+    ],
+)
+def test_a_setting_that_cannot_be_is_named(setting, value, untyped):
+    with pytest.raises(TaskError, match=rf"fit setting '{setting}' cannot be .*\n  expected"):
+        Fit(**{setting: value})
+
+
+def test_rates_may_be_a_list_and_a_bare_one_is_told_how_to_write(untyped):
+    assert Fit(rates=[1e-3, 3e-3]) == Fit(rates=(1e-3, 3e-3))
+    with pytest.raises(TaskError, match=r"rates=\(1e-3,\)"):
+        Fit(rates=1e-3)

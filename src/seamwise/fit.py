@@ -14,10 +14,11 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from seamwise.chain import ChainNet
-from seamwise.errors import TrainingError
-from seamwise.metrics import Target
+from seamwise.errors import SeamwiseError, TrainingError
+from seamwise.metrics import Score, Target
 from seamwise.settings import Fit
 from seamwise.shapes import Bool, Float, Int, Shaped, Tensor
+from seamwise.stage import raised
 from seamwise.stopping import Look, Stopped, Stopping
 from seamwise.supply import batches
 
@@ -243,13 +244,13 @@ class Objective:
     ) -> Float[Tensor, ""] | None:
         labels = self._train.labels[target.field][own]
         if self._complete[target.field]:
-            return target.loss(written, labels).mean()
+            return _losses(target, written, labels).mean()
         known = self._train.known[target.field]
         here = known[own]
         n_here = int(here.sum())
         if not n_here:
             return None
-        value = target.loss(written[here], labels[here]).mean()
+        value = _losses(target, written[here], labels[here]).mean()
         return value if self._n_ranks == 1 else value * n_here * self._n_ranks / int(known[rows].sum())
 
 
@@ -259,13 +260,13 @@ def score(net: ChainNet, examples: Examples, target: Target) -> tuple[float, flo
     known = examples.known[target.field]
     labels = examples.labels[target.field][known]
     return float(item_errors(target, written[known], labels).mean()), float(
-        target.loss(written[known], labels).float().mean()
+        _losses(target, written[known], labels).float().mean()
     )
 
 
 def item_errors(target: Target, written: Shaped[Tensor, "n *each"], labels: Shaped[Tensor, "n *any"]) -> Tensor:
-    """The metric's error of each item. Raises TrainingError where it is not one finite number an item."""
-    errors = target.metric(written, labels)
+    """The metric's error of each item. Raises TrainingError where it raises or is not one finite number an item."""
+    errors = _called("metric", target.metric, target, written, labels)
     if errors.shape != (len(labels),) or not bool(torch.isfinite(errors).all()):
         raise TrainingError(
             f"the metric of {target.field!r} returned no finite error for each item",
@@ -274,6 +275,24 @@ def item_errors(target: Target, written: Shaped[Tensor, "n *each"], labels: Shap
             remedy=f"mend the metric of {target.field!r}",
         )
     return errors.float()
+
+
+def _losses(target: Target, written: Tensor, labels: Tensor) -> Tensor:
+    return _called("loss", target.loss, target, written, labels)
+
+
+def _called(kind: str, function: Score, target: Target, written: Tensor, labels: Tensor) -> Tensor:
+    """What a loss or metric returns. Raises TrainingError where it raises."""
+    try:
+        return function(written, labels)
+    except (SeamwiseError, FloatingPointError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        raise TrainingError(
+            f"the {kind} of {target.field!r} raised {raised(error)}",
+            given=f"written {list(written.shape)}, labels {list(labels.shape)}",
+            remedy=f"mend the {kind} of {target.field!r}",
+        ) from error
 
 
 def write(

@@ -1,9 +1,45 @@
 """Fit: how one training is done, for every regime alike."""
 
+import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import final
+from numbers import Integral, Real
+from typing import Any, final
 
 from seamwise.errors import TaskError
+
+ACCELERATORS = ("auto", "cpu", "cuda", "gpu", "mps", "tpu")
+PRECISIONS = ("32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true")
+
+
+def _is_whole(value: Any, least: int) -> bool:
+    return not isinstance(value, bool) and isinstance(value, Integral) and int(value) >= least
+
+
+def _is_number(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, Real) and not math.isnan(value)
+
+
+def _is_size(value: Any) -> bool:
+    return _is_number(value) and 0 <= value < math.inf
+
+
+Check = tuple[str, Callable[[Any], bool]]
+"""(what a setting should be, whether it is)"""
+
+POSITIVE: Check = ("a whole number of 1 or more", lambda v: _is_whole(v, 1))
+COUNT: Check = ("a whole number of 0 or more", lambda v: _is_whole(v, 0))
+SIZE: Check = ("a finite number of 0 or more", _is_size)
+CHECKS: dict[str, Check] = {
+    **dict.fromkeys(("batch", "max_steps", "eval_every", "n_devices", "patience"), POSITIVE),
+    **dict.fromkeys(("min_steps", "warmup", "start_small"), COUNT),
+    **dict.fromkeys(("weight_decay", "stage_weight"), SIZE),
+    "n_folds": ("a whole number of 2 or more", lambda v: _is_whole(v, 2)),
+    "average": ("a number of 0 or more and below 1", lambda v: _is_number(v) and 0 <= v < 1),
+    "clip": ("a number above 0", lambda v: _is_number(v) and v > 0),
+    "accelerator": (f"one of {', '.join(ACCELERATORS)}", lambda v: v in ACCELERATORS),
+    "precision": (f"one of {', '.join(PRECISIONS)}", lambda v: v in PRECISIONS),
+}
 
 
 @final
@@ -47,17 +83,22 @@ class Fit:
     n_devices: int = 1
 
     def __post_init__(self) -> None:
-        positive = ("batch", "max_steps", "eval_every", "n_devices", "clip")
-        wrong = [name for name in positive if not getattr(self, name) > 0]
-        if not self.rates or min(self.rates) <= 0:
-            wrong.append("rates")
-        if not 0 <= self.average < 1:
-            wrong.append("average")
-        if self.n_folds < 2:
-            wrong.append("n_folds")
-        if wrong:
+        self._check_rates()
+        for name, (expected, fits) in CHECKS.items():
+            value = getattr(self, name)
+            if not fits(value):
+                raise TaskError(f"fit setting {name!r} cannot be {value!r}", expected=expected)
+
+    def _check_rates(self) -> None:
+        rates: Any = self.rates
+        if isinstance(rates, list):
+            object.__setattr__(self, "rates", tuple(rates))
+        bare = not isinstance(rates, list | tuple)
+        if bare or not rates or not all(_is_size(rate) and rate > 0 for rate in rates):
             raise TaskError(
-                f"fit setting {wrong[0]!r} cannot be {getattr(self, wrong[0])}", expected="see the help of seamwise.Fit"
+                f"fit setting 'rates' cannot be {rates!r}",
+                expected="one or more finite numbers above 0",
+                remedy="write rates=(1e-3,)" if bare else "",
             )
 
     @property
