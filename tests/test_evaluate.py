@@ -42,7 +42,13 @@ def test_items_without_a_stages_label_are_left_out_of_its_score():
     assert np.isnan(result.by_field["shape"]).tolist() == [True] * 30 + [False] * 10
     scores = {s.field: s for s in result.stages}
     assert scores["shape"].error == pytest.approx(np.nanmean(result.by_field["shape"]))
-    assert scores["shape"].error_on_gold_input is None  # the colour of some is not known
+    both_known = TASK.supply.take(["colour", "tone", "shape"], rows[30:35])
+    written = NET.nets["judge"](join(colour.gold(both_known["colour"]), both_known["tone"]))
+    wrong = (written.argmax(1) != both_known["shape"]).float().mean().item()
+    assert scores["shape"].error_on_gold_input == pytest.approx(wrong)
+    supply.present["colour"][rows[30:]] = False  # no item has both
+    scores = {s.field: s for s in evaluate(TASK.with_supply(supply), NET).stages}
+    assert scores["shape"].error_on_gold_input is None
     assert not np.isnan(result.errors).any()
 
 

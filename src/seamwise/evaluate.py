@@ -73,18 +73,20 @@ def _stage_score(
 
 
 def _on_gold_input(task: Task, net: ChainNet, stage: Stage, target: Target, rows: Int[NDArray, " m"]) -> float | None:
-    """The stage's error where every stage before it is replaced by its gold (a prefix pin)."""
+    """The stage's error where every stage before it is replaced by its gold (a prefix pin).
+
+    On those of the rows that have all the gold; None where there are none, or no gold comes before the stage.
+    """
     supply = task.supply
     before = net.chain.stages[: net.chain.stages.index(stage)]
-    given, pinned = supply.take(net.chain.inputs, rows), False
-    for earlier in before:
-        for gold in earlier.targets:
-            if not supply.known(gold.field, rows).all():
-                return None
-            given[gold.field] = gold.gold(supply.take([gold.field], rows)[gold.field])
-            pinned = True
-    if not pinned:
+    golds = [gold for earlier in before for gold in earlier.targets]
+    for gold in golds:
+        rows = rows[supply.known(gold.field, rows).numpy()]
+    if not golds or not len(rows):
         return None
+    given = supply.take(net.chain.inputs, rows)
+    for gold in golds:
+        given[gold.field] = gold.gold(supply.take([gold.field], rows)[gold.field])
     part = net.part([s.name for s in [*before, stage]])
     errors = item_errors(
         target, write(part, given, [target.field])[target.field], supply.take([target.field], rows)[target.field]
