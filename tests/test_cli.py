@@ -24,7 +24,7 @@ side, answer = categories("side", 2), categories("answer", 2)
 supply = Supply({"t": {"x": x, "side": (x[:, 0] > 0).astype(int), "answer": (x[:, 0] <= 0).astype(int)}})
 def net(): return nn.Sequential(nn.Linear(3, 2), nn.Softmax(-1))
 chain = Chain([Learned("look", net, "x", side), Designed("turn", lambda p: p.flip(-1), "side", "answer")])
-task = Task("sides", chain, answer, supply, direct=Learned("direct", net, "x", answer),
+task = Task(name="sides", chain=chain, answer=answer, supply=supply, direct=Learned("direct", net, "x", answer),
             fit=Fit(rates=(3e-2,), warmup=10, min_steps=150, max_steps=300, patience=50, eval_every=10))
 """
 
@@ -139,6 +139,9 @@ def test_predict_names_bad_files_and_goes_on(folder: Path, run: Run) -> None:
         (("study", "sides.py", "--regimes", "best"), "best"),
         (("study", "sides.py", "--vary", "colour"), "colour"),
         (("study", "sides.py", "--variants", "other"), "other"),
+        (("study", "sides.py", "--jobs", "0"), "jobs"),
+        (("study", "sides.py", "--seeds", "0"), "seeds"),
+        (("study", "sides.py", "--regimes", ""), "regime"),
         (("train", "sides.py", "--labels", "many", "--out", "m"), "--labels"),
         (("train", "sides.py", "--labels", "colour=3", "--out", "m"), "colour"),
         (("train", "sides.py", "--regime", "lucky", "--out", "m"), "lucky"),
@@ -167,6 +170,50 @@ def test_a_model_of_another_task_or_damaged(folder: Path, run: Run) -> None:
     assert "weights" in refused(run("eval", "sides.py", "--model", "m"))
     (folder / "m/model.json").write_text("{}")
     assert "model.json" in refused(run("eval", "sides.py", "--model", "m"))
+
+
+def test_quick_with_another_field(folder: Path, run: Run) -> None:
+    words = ("study", "sides.py", "--quick", "--vary", "side", "--regimes", "independent", "--json")
+    assert len({c["n"] for c in json.loads(run(*words).stdout)["curves"]}) == 3
+
+
+def test_prints_of_a_stage_do_not_spoil_the_json(folder: Path) -> None:
+    (folder / "sides.py").write_text(TASK.replace("lambda p: p.flip(-1)", "lambda p: print('talk') or p.flip(-1)"))
+    command = [str(Path(sys.executable).with_name("seamwise")), "study", "sides.py", "--regimes", "endtoend", "--json"]
+    done = subprocess.run([*command, "--budgets", "40", "--seeds", "1"], cwd=folder, capture_output=True, text=True)
+    assert "talk" in done.stderr
+    assert json.loads(done.stdout)["failed"] == []
+
+
+def test_a_report_made_again_has_its_pictures(folder: Path, run: Run) -> None:
+    drawing = TASK.replace("fit=Fit(", "draw=lambda item, written: np.zeros((8, 8, 3), np.uint8), fit=Fit(")
+    (folder / "sides.py").write_text(drawing)
+    run("study", "sides.py", "--regimes", "endtoend", "--budgets", "40", "--seeds", "1", "--out", "r")
+    page = folder / "r/report.html"
+    n_pictures = page.read_text().count("data:image/png")
+    run("report", "r")
+    assert n_pictures == page.read_text().count("data:image/png") >= 12
+
+
+def test_eval_warns_where_data_or_stages_changed(folder: Path, run: Run) -> None:
+    run("train", "sides.py", "--regime", "endtoend", "--out", "m")
+    (folder / "sides.py").write_text(TASK.replace("(400, 3)", "(420, 3)").replace("p.flip(-1)", "p"))
+    done = run("eval", "sides.py", "--model", "m", "--json")
+    assert done.stderr.count("warning") == 2
+    scores = json.loads(done.stdout)
+    assert (scores["same_data"], scores["same_chain"]) == (False, False)
+
+
+def test_predict_takes_what_numpy_writes_by_default(folder: Path, run: Run) -> None:
+    (folder / "sides.py").write_text(TASK.replace("fit=Fit(", "tell=lambda w: float(w['answer'][0]), fit=Fit("))
+    run("train", "sides.py", "--regime", "endtoend", "--out", "m")
+    np.savez(folder / "doubles.npz", x=np.array([3.0, 0, 0]))
+    np.save(folder / "bare.npy", np.zeros(3))
+    (folder / "cut.npz").write_bytes((folder / "doubles.npz").read_bytes()[:50])
+    np.savez(folder / "short.npz", x=np.zeros(2))
+    done = run("predict", "sides.py", "--model", "m", "bare.npy", "cut.npz", "short.npz", "doubles.npz", "--json")
+    assert all(name in refused(done) for name in ("bare.npy", "cut.npz", "short.npz"))
+    assert json.loads(done.stdout)["answer"] > 0.5
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

@@ -393,3 +393,34 @@ def test_direct_is_one_training_of_one_stage():
     trained = run("direct")
     assert [t.stages for t in trained.trainings] == [("whole",)]
     assert trained.net.chain.stages[0] is direct
+
+
+def test_labels_that_are_gold_to_a_later_stage_are_part_of_its_training():
+    weights = look.build(0).state_dict()
+    frozen = make_task(
+        chain=Chain([Learned("look", Look, "x", colour, weights=weights, frozen=True), *TASK.chain.stages[1:]])
+    )
+    few, many = run("independent", frozen, colour=8), run("independent", frozen)
+    assert few.trainings[0].hash != many.trainings[0].hash
+    assert "colour" in fields_used(frozen, "chain", "independent")
+
+
+def test_a_fold_leaves_out_all_items_with_one_of_its_groups(monkeypatch):
+    world = draw_world(200, 0)
+    groups = np.random.default_rng(0).integers(0, 60, (200, 1)) * 2 + np.arange(2)
+    split = np.where(groups[:, 0] < 80, "train", np.where(groups[:, 0] < 100, "validation", "test"))
+    task = make_task(supply=Supply({"t": world | {"group": groups, "split": split}}))
+    used = {}
+    real = regimes_module._train_segment
+
+    def spy(job, net, segment, rows, inputs, origin):
+        used[origin[-1] if origin else ""] = rows
+        return real(job, net, segment, rows, inputs, origin)
+
+    monkeypatch.setattr(regimes_module, "_train_segment", spy)
+    run("sequential", task)
+    folds = regimes_module.folds_of(job(task))
+    left_out = [rows for name, rows in used.items() if str(name).startswith("without fold")]
+    assert len(left_out) == task.fit.n_folds
+    for fold, rows in enumerate(left_out):
+        assert not (folds[rows] == fold).any()

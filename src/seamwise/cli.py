@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,8 +11,11 @@ import typer
 from seamwise.errors import InputError, SeamwiseError, TaskError
 
 if TYPE_CHECKING:
+    from seamwise.model import Model
     from seamwise.studies import Study
     from seamwise.task import Task
+
+INTERRUPTED = 130
 
 app = typer.Typer(
     name="seamwise",
@@ -44,7 +48,7 @@ def study(
     vary: Annotated[str | None, typer.Option(help="The field whose labels are swept; the answer's by default.")] = None,
     together: Annotated[bool, typer.Option("--together", help="Sweep all fields in proportion.")] = False,
     jobs: Annotated[int | None, typer.Option(help="Processes of one thread each; all cores by default.")] = None,
-    accelerator: Annotated[str, typer.Option(help="cpu, cuda, mps or auto: where each training runs.")] = "cpu",
+    accelerator: Annotated[str | None, typer.Option(help="cpu, cuda, mps or auto; the task's by default.")] = None,
     as_json: Json = False,
 ) -> None:
     """Train the chain every way over growing label budgets; table, report and what is best now.
@@ -57,24 +61,26 @@ def study(
     from seamwise.studies import study as run_study
     from seamwise.task import load_task
 
-    loaded = load_task(task)
-    loaded = loaded.with_fit(replace(loaded.fit, accelerator=accelerator))
-    chosen = _numbers("--budgets", budgets)
-    if quick:
-        loaded = loaded.with_fit(quicker(loaded.fit))
-        chosen = chosen or loaded.supply.doublings(loaded.answer.field)[:5:2]
-    result = run_study(
-        loaded,
-        out or Path("runs") / (f"{loaded.name}-quick" if quick else loaded.name),
-        budgets=chosen,
-        seeds=seeds or (2 if quick else 3),
-        regimes=_words(regimes),
-        variants=list(loaded.variants) if variants == "all" else _words(variants),
-        vary=vary,
-        together=together,
-        halvings=not quick,
-        jobs=jobs,
-    )
+    with _aside(as_json):
+        loaded = load_task(task)
+        if accelerator is not None:
+            loaded = loaded.with_fit(replace(loaded.fit, accelerator=accelerator))
+        chosen = _numbers("--budgets", budgets)
+        if quick:
+            loaded = loaded.with_fit(quicker(loaded.fit))
+            chosen = chosen or loaded.supply.doublings(vary or loaded.answer.field)[:5:2]
+        result = run_study(
+            loaded,
+            out or Path("runs") / (f"{loaded.name}-quick" if quick else loaded.name),
+            budgets=chosen,
+            seeds=seeds if seeds is not None else (2 if quick else 3),
+            regimes=_words(regimes),
+            variants=list(loaded.variants) if variants == "all" else _words(variants),
+            vary=vary,
+            together=together,
+            halvings=not quick,
+            jobs=jobs,
+        )
     _show_study(result, as_json)
 
 
@@ -93,9 +99,9 @@ def train(
         float | None, typer.Option(help="Stop at this validation error; by default, when it converges.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the subset and the start.")] = 0,
-    accelerator: Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")] = "auto",
-    devices: Annotated[int, typer.Option(help="How many to train on at once.")] = 1,
-    precision: Annotated[str, typer.Option(help="32-true or bf16-mixed.")] = "32-true",
+    accelerator: Annotated[str | None, typer.Option(help="cpu, cuda, mps or auto; the task's by default.")] = None,
+    devices: Annotated[int | None, typer.Option(help="How many to train on at once; the task's by default.")] = None,
+    precision: Annotated[str | None, typer.Option(help="32-true or bf16-mixed; the task's by default.")] = None,
     as_json: Json = False,
 ) -> None:
     """Train one model and write its folder.
@@ -111,9 +117,10 @@ def train(
 
     check_model_place(out)
     loaded = load_task(task)
-    loaded = loaded.with_fit(replace(loaded.fit, accelerator=accelerator, n_devices=devices, precision=precision))
+    given = {"accelerator": accelerator, "n_devices": devices, "precision": precision}
+    loaded = loaded.with_fit(replace(loaded.fit, **{k: v for k, v in given.items() if v is not None}))  # type: ignore[arg-type]
     asked = _labels(loaded, labels or [])
-    with TrainingProgress() as progress:
+    with TrainingProgress() as progress, _aside(as_json):
         model = train_model(
             loaded,
             regime,
@@ -123,7 +130,6 @@ def train(
             stop_at=stop_at,
             watch=progress.at,
         )
-    model.record.source = str(Path(task).resolve()) if task.endswith(".py") else task
     if not progress.first_rank:
         return
     model.save(out)
@@ -147,7 +153,10 @@ def evaluate(task: TaskName, model: ModelFolder, as_json: Json = False) -> None:
     """
     from seamwise.model import load_model
 
-    scores = load_model(model, task).evaluate()
+    with _aside(as_json):
+        loaded = load_model(model, task)
+        _warn(loaded)
+        scores = loaded.evaluate()
     if as_json:
         print(json.dumps(scores.flat()))
         return
@@ -171,19 +180,21 @@ def predict(
 
     Example: seamwise predict digits --model model/ two-digits.png
     """
-    from seamwise.model import load_model, read_item, told
+    from seamwise.model import answer_file, load_model, told
 
-    loaded = load_model(model, task)
+    with _aside(as_json):
+        loaded = load_model(model, task)
+    _warn(loaded)
     n_failed = 0
     for path in files:
         try:
-            item = read_item(loaded.task, path)
-            written = {k: v[0] for k, v in loaded.predict({k: v[None] for k, v in item.items()}).items()}
+            with _aside(as_json):
+                item, written = answer_file(loaded, path)
+                answer = told(loaded.task, written)
         except SeamwiseError as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {error}" if str(path) in str(error) else f"error: {path}: {error}", file=sys.stderr)
             n_failed += 1
             continue
-        answer = told(loaded.task, written)
         print(json.dumps({"file": str(path), **answer}) if as_json else f"{path}: {_said(answer)}")
         if draw is not None:
             _draw(loaded.task, draw / f"{path.stem}.png", item, written)
@@ -259,8 +270,21 @@ def _draw(task: "Task", path: Path, item: Any, written: Any) -> None:
     write_whole(path, encoded.tobytes())
 
 
-def _said(answer: Any) -> str:
-    return ", ".join(f"{k} {v}" for k, v in answer.items()) if isinstance(answer, dict) else str(answer)
+def _aside(as_json: bool) -> AbstractContextManager[object]:
+    """Where JSON is wanted, what the user's own code prints goes to stderr."""
+    return redirect_stdout(sys.stderr) if as_json else nullcontext()
+
+
+def _said(answer: dict[str, Any]) -> str:
+    return ", ".join(f"{k} {v}" for k, v in answer.items())
+
+
+def _warn(model: "Model") -> None:
+    """Say where a model and the task it is asked with have come apart."""
+    if not model.same_data:
+        print("warning: the task's data changed since training: its test items may have trained it", file=sys.stderr)
+    if not model.same_chain:
+        print("warning: the task's stages changed since training: the errors are the new ones'", file=sys.stderr)
 
 
 def _words(text: str | None) -> list[str] | None:
@@ -291,9 +315,10 @@ def main() -> None:
     except SeamwiseError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, InputError) else 1)
-    except KeyboardInterrupt:
-        print("stopped; what is finished is kept, the same command goes on", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as end:  # typer has made one of a KeyboardInterrupt
+        if end.code == INTERRUPTED:
+            print("stopped; what is finished is kept, the same command goes on", file=sys.stderr)
+        raise
 
 
 if __name__ == "__main__":

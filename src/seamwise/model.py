@@ -4,21 +4,21 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
-import torch
 from pydantic import BaseModel, ValidationError
 
 from seamwise.bootstrap import Bootstrap, Interval
 from seamwise.chain import ChainNet
-from seamwise.errors import InputError, ModelError, TaskError
+from seamwise.errors import InputError, ModelError, SeamwiseError, TaskError
 from seamwise.evaluate import Evaluation, evaluate
 from seamwise.fit import Watch, write
 from seamwise.regimes import REGIME_FUNCTIONS
 from seamwise.shapes import NDArray
-from seamwise.stage import EstimatorNet, load_weights
+from seamwise.stage import EstimatorNet, as_tensor, load_weights
 from seamwise.store import load_weights_folder, save_weights
 from seamwise.task import Item, Task, load_task
 from seamwise.training import Job
@@ -58,6 +58,16 @@ class Model:
     net: ChainNet = field(repr=False)
     record: ModelRecord
 
+    @property
+    def same_data(self) -> bool:
+        """Whether the task's data are those the model was made from; else its test items may have trained it."""
+        return self.record.digest == self.task.digest
+
+    @property
+    def same_chain(self) -> bool:
+        """Whether the task's stages are those the model was made with."""
+        return self.record.signature == self.task.signature[self.record.variant]
+
     def predict(self, inputs: Mapping[str, NDArray]) -> dict[str, NDArray]:
         """All that the stages write for a batch of inputs, {field: [batch, ...]}. Raises ModelError."""
         missing = [name for name in self.record.inputs if name not in inputs]
@@ -68,7 +78,9 @@ class Model:
                 expected=", ".join(self.record.inputs),
                 remedy="give that input, or train another variant (--variant) that does not read it",
             )
-        tensors = {name: torch.as_tensor(np.asarray(inputs[name])) for name in self.record.inputs}
+        tensors = {name: as_tensor(inputs[name]) for name in self.record.inputs}
+        if not all(len(t) for t in tensors.values()):
+            raise ModelError("there is no item to answer for", given="inputs of length 0")
         return {name: v.numpy() for name, v in write(self.net, tensors, self.record.outputs).items()}
 
     def evaluate(self, split: str = "test") -> "Scores":
@@ -79,7 +91,7 @@ class Model:
 
     def save(self, folder: str | Path) -> None:
         """Write the folder, whole or not at all; a model that is there is replaced. Raises StorageError."""
-        folder = Path(folder)
+        folder = Path(folder).absolute()
         check_model_place(folder)
         beside = folder.with_name(f".{folder.name}.{os.getpid()}")
         weights = {f"{s}.{k}": v for s in self.net.nets for k, v in self.net.nets[s].state_dict().items()}
@@ -89,12 +101,11 @@ class Model:
             beside.mkdir(parents=True)
             save_weights(beside, weights, estimators)
             write_json(beside / "model.json", self.record.model_dump(mode="json"))
-            if folder.exists():
-                shutil.rmtree(folder)
-            beside.rename(folder)
+            replace_folder(beside, folder)
         except OSError as error:
-            shutil.rmtree(beside, ignore_errors=True)
             raise storage_error(folder, error) from error
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
 
 
 @final
@@ -123,7 +134,8 @@ class Scores:
             "trivial": self.result.trivial,
             "unit": self.model.task.answer.unit,
             "n_items": len(self.result.items),
-            "same_data": record.digest == self.model.task.digest,
+            "same_data": self.model.same_data,
+            "same_chain": self.model.same_chain,
         }
         for s in self.stages:
             flat |= {f"{s.field}_error": s.error, f"{s.field}_error_on_gold_input": s.error_on_gold_input}
@@ -143,10 +155,9 @@ def train(
     """Train one model.
 
     labels: how many of the answer's labels to use, or {field: how many}; of every other field, all there are.
-    variant: the first by default. stop_at: stop when the validation error of what is being trained is this
-    low, else when it converges. Raises InputError, TrainingError.
+    variant: the first by default. stop_at: stop when the answer's validation error is this low, else when it
+    converges; a stage trained by its own labels always converges. Raises InputError, TrainingError.
     """
-    source = task if isinstance(task, str) else ""
     loaded = load_task(task) if isinstance(task, str) else task
     named = _regime(regime)
     job = Job(
@@ -162,7 +173,7 @@ def train(
     record = ModelRecord(
         version=VERSION,
         task=loaded.name,
-        source=str(Path(source).resolve()) if source.endswith(".py") else source,
+        source=loaded.source,
         variant=job.variant,
         regime=named,
         budget=dict(job.budget),
@@ -182,7 +193,7 @@ def train(
 def budget_of(task: Task, labels: int | Mapping[str, int] | None) -> dict[str, int]:
     """{field: labels} with all the supply holds where nothing is asked. Raises SupplyError."""
     fields = {name for chain in task.variants.values() for name in task.targets(chain)}
-    asked = {task.answer.field: labels} if isinstance(labels, int) else dict(labels or {})
+    asked = {task.answer.field: int(labels)} if isinstance(labels, int | np.integer) else dict(labels or {})
     for name in asked:
         if name not in fields:
             raise TaskError(f"no labels of {name!r} to count", expected=f"one of {', '.join(sorted(fields))}")
@@ -240,6 +251,20 @@ def load_model(folder: str | Path, task: Task | str | None = None) -> Model:
     return Model(loaded, net.eval(), record)
 
 
+def replace_folder(new: Path, place: Path) -> None:
+    """Rename a folder into place; what was there is gone once the new one is in place, not before."""
+    old = place.with_name(f".{place.name}.{os.getpid()}.old")
+    if place.exists():
+        place.rename(old)
+    try:
+        new.rename(place)
+    except OSError:
+        if old.exists():
+            old.rename(place)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
 def _read_record(folder: Path) -> ModelRecord:
     path = folder / "model.json"
     if not path.is_file():
@@ -261,20 +286,29 @@ def _read_record(folder: Path) -> ModelRecord:
 
 def read_item(task: Task, path: Path) -> Item:
     """The inputs of one item from a file: by the task's own `read`, else from an .npz of its inputs."""
-    if task.read is not None:
-        return task.read(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
+        if task.read is not None:
+            return task.read(path)
+        with np.load(BytesIO(path.read_bytes()), allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (OSError, ValueError) as error:
+    except SeamwiseError:
+        raise
+    except Exception as error:  # `read` is the user's, and a broken .npz raises many kinds
         raise InputError(
             f"{path}: cannot be read",
-            given=str(error),
-            expected="an .npz file with one array an input",
-            remedy="or give the task a `read` function for files of this kind",
-        ) from None
+            given=f"{type(error).__name__}: {error}",
+            expected="what the task's `read` reads" if task.read else "an .npz file with one array an input",
+        ) from error
 
 
-def told(task: Task, written: Item) -> Any:
+def answer_file(model: Model, path: Path) -> tuple[Item, Item]:
+    """(the inputs in a file, all that the stages write for them), of one item. Raises InputError."""
+    item = {name: np.asarray(values) for name, values in read_item(model.task, path).items()}
+    written = model.predict({name: values[None] for name, values in item.items()})
+    return item, {name: values[0] for name, values in written.items()}
+
+
+def told(task: Task, written: Item) -> dict[str, Any]:
     """What a person is told of one item, in a form that JSON can hold."""
-    return task.tell(written) if task.tell is not None else {task.answer.field: written[task.answer.field].tolist()}
+    answer = task.tell(written) if task.tell is not None else written[task.answer.field].tolist()
+    return answer if isinstance(answer, dict) else {task.answer.field: answer}

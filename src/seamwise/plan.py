@@ -52,7 +52,7 @@ def make_plan(
     chosen = tuple(
         r for r in REGIMES if r in _known("regime", regimes, [r for r in REGIMES if r != "direct" or task.direct])
     )
-    of_chain = _known("variant", variants or list(task.variants)[:1], list(task.variants))
+    of_chain = _known("variant", list(task.variants)[:1] if variants is None else variants, list(task.variants))
     names = {f for v in of_chain for f in task.targets(task.chain_of(v))}
     held = {f: task.supply.held(f) for f in sorted(names)}
     vary = vary or task.answer.field
@@ -73,6 +73,8 @@ def make_plan(
 
 
 def _known(what: str, asked: Sequence[str] | None, there: Sequence[str]) -> list[str]:
+    if asked is not None and not asked:
+        raise TaskError(f"no {what} was named", expected=f"some of {', '.join(there)}")
     for name in asked or ():
         if name not in there:
             raise TaskError(f"no {what} {name!r}", expected=f"one of {', '.join(there)}")

@@ -7,6 +7,7 @@ from the independent weights; `endtoend` is joint with no stage loss.
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import final
 
@@ -20,6 +21,7 @@ from seamwise.segments import (
     Segment,
     crossfitted,
     folds_of,
+    gold_fields,
     gold_inputs,
     lack_gold,
     lineage,
@@ -59,7 +61,8 @@ def independent(job: Job) -> Trained:
             )
         origin = lineage(job.chain, segment, gold=True)
         if lacking.any() or lack_gold(job, segment, _validation(job, segment.targets[0])).any():
-            origin += (*lineage(job.chain, segment, gold=False), *(t.hash for t in trainings))
+            bought = {f: job.subset[f] for f in gold_fields(job.chain, segment) if f in job.subset}
+            origin += (*lineage(job.chain, segment, gold=False), *(t.hash for t in trainings), digest_rows(bought))
         training = _train_segment(job, net, segment, rows, lambda s, r: gold_inputs(job, net, s, r), origin)
         install(net, training)
         trainings.append(training)
@@ -69,9 +72,10 @@ def independent(job: Job) -> Trained:
 def sequential(job: Job) -> Trained:
     """Each learned stage in order, on cross-fitted predictions of those before it.
 
-    A training item of a group that an earlier stage was trained on is written by that stage's networks from the
-    fold (of `n_folds`, by the first group) that left the item out; other items by the full networks. The
-    folds of a later stage are trained on those same predictions (Differs from nested cross-fitting).
+    Every group is in one of `n_folds`. A training item of a group that an earlier stage was trained on is written
+    by that stage's networks that left out all items with a group of that fold; other items by the full networks.
+    An item with two such groups in two folds can be kept from one of them only; a note counts those. The folds of a
+    later stage are trained on those same predictions (Differs from nested cross-fitting).
     """
     folds = folds_of(job)
     full = job.chain.build(job.seed)
@@ -82,7 +86,8 @@ def sequential(job: Job) -> Trained:
     groups = job.task.supply.groups
 
     def predicted(segment: Segment, rows: Int[NDArray, " m"]) -> dict[str, Tensor]:
-        version = np.where(np.isin(groups[rows], seen).any(1), folds[rows], -1)
+        known = np.isin(groups[rows], seen)
+        version = np.where(known.any(1), folds[rows, known.argmax(1)], -1)
         return crossfitted(job, full, by_fold, version, segment, rows)
 
     for k, segment in enumerate(parts):
@@ -94,7 +99,7 @@ def sequential(job: Job) -> Trained:
         own_groups = groups[rows]
         if any(np.isin(groups[job.rows([t.field for t in p.targets])], own_groups).any() for p in parts[k + 1 :]):
             for fold, net in enumerate(by_fold):
-                rest = rows[folds[rows] != fold]
+                rest = rows[(folds[rows] != fold).all(1)]
                 if not len(rest):
                     raise TrainingError(
                         f"cross-fitting cannot leave out a fold of {len(rows)} labels of {segment.targets[0].field!r}",
@@ -110,7 +115,18 @@ def sequential(job: Job) -> Trained:
         install(full, training)
         trainings.append(training)
         seen = np.union1d(seen, own_groups)
-    return Trained(full, tuple(trainings), _together(job))
+    return Trained(full, tuple(trainings), (*_together(job), *_half_apart(job, parts, folds)))
+
+
+def _half_apart(job: Job, parts: Sequence[Segment], folds: Int[NDArray, "n k"]) -> tuple[str, ...]:
+    if len(parts) < 2:
+        return ()
+    rows = job.rows([t.field for p in parts[1:] for t in p.targets])
+    seen = np.unique(job.task.supply.groups[job.rows([t.field for p in parts[:-1] for t in p.targets])])
+    known = np.isin(job.task.supply.groups[rows], seen)
+    first = folds[rows, known.argmax(1)][:, None]
+    n = int((known & (folds[rows] != first)).any(1).sum())
+    return (f"cross-fitted by one of their groups only: {n} of {len(rows)} items",) if n else ()
 
 
 def tuned(job: Job) -> Trained:
@@ -150,10 +166,9 @@ def fields_used(task: Task, variant: str, regime: Regime) -> tuple[str, ...]:
     if regime in ("endtoend", "direct"):
         return (task.answer.field,)
     chain = task.chain_of(variant)
-    try:
-        own = [t.field for s in segments(chain, task.answer) for t in s.targets]
-    except RegimeError:  # the trial will say so
-        own = list(chain.targets)
+    own = list(chain.targets)  # those of fixed stages too: they are gold to others
+    with suppress(RegimeError):  # the trial will say so
+        own += [t.field for s in segments(chain, task.answer) for t in s.targets]
     whole = [task.answer.field] if regime in ("tuned", "joint") else []
     return tuple(dict.fromkeys([*own, *whole]))
 
@@ -172,6 +187,8 @@ def _train_segment(
     origin: Sequence[str],
 ) -> Training:
     """Train one segment, or take it from a trial that did: it depends on the labels of its own targets alone."""
+    if not len(rows):
+        raise TrainingError(f"no training item has a label of {' or '.join(repr(t.field) for t in segment.targets)}")
     own = {t.field: np.intersect1d(job.subset.get(t.field, np.zeros(0, np.int64)), rows) for t in segment.targets}
     scoring = [target_source(t) for t in segment.targets]
     key = job.key(*(s.signature for s in segment.stages), *scoring, digest_rows(own), *origin)
@@ -238,6 +255,8 @@ def _train_block(
     labels = {t.target.field: job.subset.get(t.target.field, np.zeros(0, np.int64)) for t in terms}
     rows, chosen_by = job.rows(list(labels)), terms[0].target
     names = [s.name for s in free]
+    if not len(rows):
+        raise TrainingError(f"no training item has a label of {' or '.join(map(repr, labels))}")
     signature = job.task.signature[job.variant]
     key = job.key(signature, *names, digest_rows(labels), stage_weight, *(t.hash for t in before))
 

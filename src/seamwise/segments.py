@@ -76,6 +76,11 @@ def lineage(chain: Chain, segment: Segment, gold: bool) -> tuple[str, ...]:
     return tuple(found)
 
 
+def gold_fields(chain: Chain, segment: Segment) -> tuple[str, ...]:
+    """The fields with labels that are written before a segment."""
+    return tuple(t.field for s in chain.stages[: chain.stages.index(segment.stages[0])] for t in s.targets)
+
+
 def gold_inputs(job: Job, net: ChainNet, segment: Segment, rows: Int[NDArray, " m"]) -> dict[str, Tensor]:
     """What a segment reads, gold wherever there is gold."""
     chain, supply = job.chain, job.task.supply
@@ -109,11 +114,11 @@ def lack_gold(job: Job, segment: Segment, rows: Int[NDArray, " m"]) -> Bool[Tens
     return torch.stack([lacks(name) for name in segment.inputs]).any(0)
 
 
-def folds_of(job: Job) -> Int[NDArray, " n"]:
-    """The fold of every example, by its first group."""
-    groups, index = np.unique(job.task.supply.groups[:, 0], return_inverse=True)
+def folds_of(job: Job) -> Int[NDArray, "n k"]:
+    """The fold of each of an example's groups."""
+    groups, index = np.unique(job.task.supply.groups, return_inverse=True)
     order = np.random.default_rng([job.seed, 5]).permutation(len(groups))
-    return np.asarray(order[index] % job.task.fit.n_folds)
+    return np.asarray(order[index] % job.task.fit.n_folds).reshape(job.task.supply.groups.shape)
 
 
 def crossfitted(

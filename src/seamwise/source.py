@@ -6,7 +6,7 @@ import sysconfig
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from types import CodeType
+from types import CodeType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from seamwise.metrics import Target
 from seamwise.shapes import NDArray, Tensor
 
 MOST_DEEP = 4  # objects within objects that are looked into
+LIBRARIES = ("torch", "numpy", "scipy", "sklearn", "cv2", "builtins", "seamwise")  # known by their names alone
 
 
 def target_source(target: Target) -> str:
@@ -35,7 +36,52 @@ def source(function: Callable[..., Any], depth: int = 0) -> str:
     owner = getattr(function, "__self__", None)
     if owner is not None and not inspect.ismodule(owner):
         bound.append(owner)
-    return _code(function) + "".join(plain(value, depth + 1) for value in bound)
+    return _code(function) + _reached(function, set()) + "".join(plain(value, depth + 1) for value in bound)
+
+
+def _reached(function: Callable[..., Any], seen: set[int]) -> str:
+    """The code of what a user's function or class uses by its global names, and the values that it finds there."""
+    if id(function) in seen:
+        return ""
+    seen.add(id(function))
+    text = ""
+    for own in _functions(function):
+        text += _instructions(own.__code__)
+        for name in sorted(_names(own.__code__) & set(own.__globals__)):
+            text += name + _used(own.__globals__[name], seen)
+    return text
+
+
+def _used(value: object, seen: set[int]) -> str:
+    if isinstance(value, ModuleType):
+        file = getattr(value, "__file__", None) or ""
+        return Path(file).read_text(encoding="utf-8") if file.endswith(".py") and not _installed(file) else ""
+    if inspect.isroutine(value) or inspect.isclass(value):
+        return _reached(value, seen)
+    return plain(value, MOST_DEEP)
+
+
+def _functions(thing: Any) -> list[Any]:
+    """The function itself, or all methods of a class, where they are the user's."""
+    if not inspect.isclass(thing):
+        own = inspect.unwrap(thing)
+        return [own] if hasattr(own, "__code__") and not _is_library(own) else []
+    members = [v for cls in thing.__mro__ if not _is_library(cls) for v in vars(cls).values()]
+    members = [getattr(v, "fget", None) or getattr(v, "__func__", v) for v in members]
+    return [v for v in members if hasattr(v, "__code__")]
+
+
+def _is_library(thing: Any) -> bool:
+    return str(getattr(thing, "__module__", "")).split(".")[0] in LIBRARIES
+
+
+def _names(code: CodeType) -> set[str]:
+    inner = [_names(c) for c in code.co_consts if isinstance(c, CodeType)]
+    return set(code.co_names).union(*inner)
+
+
+def _installed(file: str) -> bool:
+    return file.startswith((sysconfig.get_path("purelib"), sysconfig.get_path("stdlib")))
 
 
 def plain(value: object, depth: int = 0) -> str:
@@ -69,7 +115,7 @@ def _code(function: Callable[..., Any]) -> str:
     name += _instructions(getattr(inspect.unwrap(function), "__code__", None))
     try:
         file = inspect.getsourcefile(function) or ""
-        if file.startswith((sysconfig.get_path("purelib"), sysconfig.get_path("stdlib"))):
+        if _installed(file):
             return name
         if Path(file).is_file():
             return name + Path(file).read_text(encoding="utf-8")

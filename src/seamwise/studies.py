@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
 from seamwise.bootstrap import Bootstrap, Interval
-from seamwise.errors import RunError
+from seamwise.errors import RunError, TaskError
 from seamwise.plan import Plan, make_plan
 from seamwise.pool import run_all
 from seamwise.progress import Progress
@@ -163,7 +163,8 @@ def study(
     Killed at any moment, the same call goes on where it stopped. Raises InputError before anything is
     trained where task, budgets or folder do not fit.
     """
-    source = task if isinstance(task, str) else ""
+    if jobs is not None and jobs < 1:
+        raise TaskError(f"{jobs} jobs", expected="1 or more")
     loaded = load_task(task) if isinstance(task, str) else task
     plan = make_plan(
         loaded,
@@ -179,7 +180,7 @@ def study(
     _make_folder(run)
     try:
         with FileLock(run / "study.lock", timeout=0):
-            _open_run(run, loaded, plan, source)
+            _open_run(run, loaded, plan)
             _run(run, loaded, plan, jobs or os.cpu_count() or 1, quiet)
     except Timeout:
         raise RunError(
@@ -231,7 +232,7 @@ def _read_record(run: Path) -> RunRecord | None:
     return record
 
 
-def _open_run(run: Path, task: Task, plan: Plan, source: str) -> None:
+def _open_run(run: Path, task: Task, plan: Plan) -> None:
     """Make a folder ready for a plan: a new one, or one of the same task."""
     from seamwise.evaluate import trivial_error
 
@@ -255,7 +256,7 @@ def _open_run(run: Path, task: Task, plan: Plan, source: str) -> None:
         format=FORMAT,
         version=VERSION,
         task=task.name,
-        source=str(Path(source).resolve()) if source.endswith(".py") else source,
+        source=task.source,
         answer=task.answer.field,
         unit=task.answer.unit,
         trivial=trivial_error(task, task.answer, rows),
