@@ -107,6 +107,6 @@ class Fit:
 
 
 def quicker(fit: Fit) -> Fit:
-    """For a first look: one rate and at most 1,000 steps."""
-    most = min(fit.max_steps, 1000)
+    """For a first look: one rate and at most 750 steps."""
+    most = min(fit.max_steps, 750)
     return replace(fit, rates=fit.rates[:1], min_steps=min(fit.min_steps, 300), max_steps=most, patience=200)
