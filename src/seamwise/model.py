@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, final
 
 import numpy as np
-from pydantic import BaseModel, ValidationError
 
 from seamwise.bootstrap import Bootstrap, Interval
 from seamwise.chain import ChainNet
@@ -22,17 +21,15 @@ from seamwise.stage import EstimatorNet, as_tensor, load_weights
 from seamwise.store import load_weights_folder, save_weights
 from seamwise.task import Item, Task, load_task
 from seamwise.training import Job
-from seamwise.trial import REGIMES, Regime, StageScore, storage_error, write_json
+from seamwise.trial import REGIMES, FolderRecord, Regime, StageScore, read_record, storage_error, write_json
 from seamwise.version import VERSION
 
 FORMAT = 1  # of a model folder
 
 
-class ModelRecord(BaseModel):
+class ModelRecord(FolderRecord):
     """`model.json`: what a model is, and what it was made from."""
 
-    format: int = FORMAT
-    version: str
     task: str
     source: str  # to load the task again; empty where it came from memory
     variant: str
@@ -171,6 +168,7 @@ def train(
     trained = REGIME_FUNCTIONS[named](job)
     last = trained.trainings[-1]
     record = ModelRecord(
+        format=FORMAT,
         version=VERSION,
         task=loaded.name,
         source=loaded.source,
@@ -269,19 +267,7 @@ def _read_record(folder: Path) -> ModelRecord:
     path = folder / "model.json"
     if not path.is_file():
         raise ModelError(f"{folder}: no model folder", given="no model.json", expected="a folder that `train` wrote")
-    try:
-        record = ModelRecord.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise ModelError(
-            f"{path}: cannot be read",
-            given=f"{error.error_count()} fields do not fit",
-            expected=f"a model folder of format {FORMAT}",
-        ) from None
-    if record.format != FORMAT:
-        raise ModelError(
-            f"{path}: format {record.format}, written by seamwise {record.version}", expected=f"format {FORMAT}"
-        )
-    return record
+    return read_record(path, ModelRecord, FORMAT, ModelError, "train it again, or use the version that wrote it")
 
 
 def read_item(task: Task, path: Path) -> Item:

@@ -12,16 +12,25 @@ from typing import Any, final
 
 import numpy as np
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ValidationError
 
 from seamwise.bootstrap import Bootstrap, Interval
 from seamwise.errors import RunError, TaskError
+from seamwise.evaluate import trivial_error
 from seamwise.plan import Plan, make_plan
 from seamwise.pool import run_all
 from seamwise.progress import Progress
 from seamwise.shapes import Float, NDArray
 from seamwise.task import Task, load_task
-from seamwise.trial import Trial, TrialLog, did_not_train, storage_error, write_json, write_whole
+from seamwise.trial import (
+    FolderRecord,
+    Trial,
+    TrialLog,
+    did_not_train,
+    read_record,
+    storage_error,
+    write_json,
+    write_whole,
+)
 from seamwise.version import VERSION
 from seamwise.worker import N_SHOWN
 
@@ -31,11 +40,9 @@ Row = tuple[str, str]
 """What is compared: (variant, regime)."""
 
 
-class RunRecord(BaseModel):
+class RunRecord(FolderRecord):
     """`run.json`: what a run folder is about."""
 
-    format: int
-    version: str
     task: str
     source: str  # to load the task again; empty where it came from memory
     answer: str
@@ -214,28 +221,12 @@ def _read_record(run: Path) -> RunRecord | None:
     path = run / "run.json"
     if not path.exists():
         return None
-    try:
-        record = RunRecord.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise RunError(
-            f"{path}: not of this version of seamwise",
-            given=f"{error.error_count()} fields do not fit",
-            expected=f"a run folder of format {FORMAT}",
-            remedy="give another --out, or open it with the version that wrote it",
-        ) from None
-    if record.format != FORMAT:
-        raise RunError(
-            f"{path}: a run folder of format {record.format}, written by seamwise {record.version}",
-            expected=f"format {FORMAT}",
-            remedy="give another --out, or open it with the version that wrote it",
-        )
-    return record
+    remedy = "give another --out, or open it with the version that wrote it"
+    return read_record(path, RunRecord, FORMAT, RunError, remedy)
 
 
 def _open_run(run: Path, task: Task, plan: Plan) -> None:
     """Make a folder ready for a plan: a new one, or one of the same task."""
-    from seamwise.evaluate import trivial_error
-
     before = _read_record(run)
     if before is not None and before.task != task.name:
         raise RunError(

@@ -5,11 +5,11 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal, final
+from typing import Literal, TypeVar, final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from seamwise.errors import RunError, StorageError
+from seamwise.errors import InputError, RunError, StorageError
 
 Regime = Literal["independent", "sequential", "tuned", "joint", "endtoend", "direct"]
 REGIMES: tuple[Regime, ...] = ("independent", "sequential", "tuned", "joint", "endtoend", "direct")
@@ -178,3 +178,30 @@ def write_whole(path: Path, content: bytes) -> None:
 def write_json(path: Path, content: object) -> None:
     """Write an object as indented JSON, whole or not at all. Raises StorageError."""
     write_whole(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+Record = TypeVar("Record", bound="FolderRecord")
+
+
+class FolderRecord(BaseModel):
+    """What stands first in the JSON file that says what a folder is: its format, and who wrote it."""
+
+    format: int
+    version: str
+
+
+def read_record(path: Path, kind: type[Record], expected: int, error: type[InputError], remedy: str) -> Record:
+    """A folder's record. Raises the given error where it is of another format or version."""
+    try:
+        record = kind.model_validate_json(path.read_bytes())
+    except ValidationError as wrong:
+        raise error(
+            f"{path}: not of this version of seamwise",
+            given=f"{wrong.error_count()} fields do not fit",
+            expected=f"format {expected}",
+            remedy=remedy,
+        ) from None
+    if record.format != expected:
+        given = f"format {record.format}, written by seamwise {record.version}"
+        raise error(f"{path}: of another format", given=given, expected=f"format {expected}", remedy=remedy)
+    return record
