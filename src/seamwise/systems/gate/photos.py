@@ -1,0 +1,343 @@
+"""Photographs in: reading one safely, where its face is, and who is in a folder of them."""
+
+import csv
+import hashlib
+import math
+import struct
+import threading
+import warnings
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import final
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from seamwise.errors import InputError
+from seamwise.shapes import Float, NDArray
+
+MAX_PIXELS, MIN_SIDE_PX = 100_000_000, 16
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000")
+READ = (
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".png",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".bmp",
+    ".gif",
+    ".ppm",
+    ".pgm",
+    ".pbm",
+    ".pnm",
+    ".jp2",
+)
+SUFFIXES = (*READ, ".heic", ".heif", ".avif")  # the last cannot be read: read_photo says so, so that none goes missing
+SAVE_AS = "save it again as JPEG or PNG"
+COLUMNS = ("person", "image", "x", "y", "w", "h")
+EYES = ("eye1_x", "eye1_y", "eye2_x", "eye2_y")
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# what Pillow raises for a file that is cut short or damaged; by its format
+_DAMAGED = (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError, RuntimeError)
+_DAMAGED_TOO = (AttributeError, struct.error, zlib.error)
+_pillow = threading.RLock()
+
+
+@final
+@dataclass(frozen=True)
+class Box:
+    """Where a face is, px from the upper left; the eyes, each x and y, where they are known."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    eyes: Float[NDArray, "2 2"] | None = field(default=None, compare=False)
+
+
+@final
+@dataclass(frozen=True)
+class Person:
+    """Somebody, and the photographs that show them."""
+
+    name: str
+    photos: tuple[Path, ...]
+
+
+def read_photo(path: Path) -> UInt8[NDArray, "height width 3"]:
+    """A photograph, upright, in red, green and blue of 8 bit; what is transparent turns white.
+
+    Grey of more than 8 bit is stretched from its darkest to its brightest value. The first picture of several.
+    Raises InputError where the file is no picture, is damaged, has a side below 16 px or more than 100 megapixels;
+    the size is looked at before anything is decoded.
+    """
+    _check_file(path)
+    try:
+        with _quiet(), path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
+            _check_size(path, *image.size)
+            image.load()
+            return _rgb(_upright(image))
+    except UnidentifiedImageError:
+        with path.open("rb") as file:
+            given = f"a file that starts with {file.read(12)!r}"
+        kinds = ", ".join(FORMATS)
+        raise InputError(f"{path}: no picture that can be read", given=given, expected=kinds, remedy=SAVE_AS) from None
+    except PermissionError as error:
+        raise InputError(f"{path}: cannot be read", given=str(error.strerror), remedy="allow reading it") from None
+    except (*_DAMAGED, *_DAMAGED_TOO) as error:
+        given = f"{path.stat().st_size:,} bytes: {error}"
+        remedy = f"copy the file again from where it came from, or {SAVE_AS}"
+        raise InputError(
+            f"{path}: cut short or damaged", given=given, expected="a whole picture", remedy=remedy
+        ) from None
+
+
+def _check_file(path: Path) -> None:
+    problem = given = ""
+    if not path.exists():
+        problem, given = "no such file", "a link that leads nowhere" if path.is_symlink() else ""
+    elif path.is_dir():
+        problem, given = "no photograph", "a folder"
+    elif not path.is_file():
+        problem, given = "no photograph", "neither a file nor a folder"
+    elif path.stat().st_size == 0:
+        problem, given = "empty", "0 bytes"
+    if problem:
+        remedy = "check the name, or copy the photograph again"
+        raise InputError(f"{path}: {problem}", given=given, expected="a picture file", remedy=remedy)
+
+
+def _check_size(path: Path, width: int, height: int) -> None:
+    given = f"{width:,} x {height:,} px ({width * height / 1e6:,.1f} megapixels)"
+    if width * height > MAX_PIXELS:
+        expected = f"at most {MAX_PIXELS / 1e6:.0f} megapixels"
+        raise InputError(f"{path}: too large", given=given, expected=expected, remedy="make the picture smaller")
+    if min(width, height) < MIN_SIDE_PX:
+        expected = f"at least {MIN_SIDE_PX} px a side"
+        raise InputError(f"{path}: too small", given=given, expected=expected, remedy="give the original photograph")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Pillow without its warnings, and without its limit, which would hide a picture's size; one thread at a time."""
+    with _pillow, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except (*_DAMAGED, *_DAMAGED_TOO):  # notes that cannot be read do not spoil a photograph
+        turn = None
+    return image if turn is None else image.transpose(turn)
+
+
+def _rgb(image: Image.Image) -> UInt8[NDArray, "height width 3"]:
+    if image.mode.startswith(("I", "F")):  # I, I;16, I;16B, F
+        return np.repeat(_stretched(np.array(image, dtype=np.float32))[..., None], 3, axis=2)
+    if image.has_transparency_data:
+        picture = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    return np.array(image.convert("RGB"))
+
+
+def _stretched(grey: Float[NDArray, "height width"]) -> UInt8[NDArray, "height width"]:
+    known = grey[np.isfinite(grey)]
+    if not len(known):
+        raise ValueError("no pixel of it is a number")
+    low, high = float(known.min()), float(known.max())
+    scaled = (np.nan_to_num(grey, nan=low, posinf=high, neginf=low) - low) / ((high - low) or 1.0)
+    return np.asarray((scaled * 255).round().clip(0, 255).astype(np.uint8))
+
+
+def photo_key(person: str, image: str) -> tuple[str, str]:
+    """What a photograph is found by among boxes: its person, and its name without the suffix of a picture."""
+    path = Path(image)
+    return person, path.stem if path.suffix.lower() in SUFFIXES else path.name
+
+
+def read_boxes(path: Path) -> dict[tuple[str, str], Box]:
+    """The faces' places in a table with the columns person, image, x, y, w and h, by `photo_key`.
+
+    The columns eye1_x, eye1_y, eye2_x and eye2_y are read where they are there; in a row, all four may be empty.
+    Raises InputError that names file, line and column.
+    """
+    boxes: dict[tuple[str, str], Box] = {}
+    first: dict[tuple[str, str], int] = {}
+    for line, row in _rows(path):
+        where = f"{path}, line {line}"
+        key = photo_key(row["person"], row["image"])
+        if key in boxes:
+            given = f"{key[0]}, {key[1]} in lines {first[key]} and {line}"
+            raise InputError(f"{where}, column image: twice the same photograph", given=given, remedy="keep one")
+        boxes[key], first[key] = _box(row, where), line
+    return boxes
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            header = [name.strip() for name in next(reader, [])]
+            _check_header(path, header)
+            for cells in reader:
+                if any(cell.strip() for cell in cells):
+                    yield reader.line_num, _row(cells, header, f"{path}, line {reader.line_num}")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read", given=str(error.strerror), expected="a table of boxes") from None
+    except (csv.Error, UnicodeDecodeError) as error:
+        expected = "comma-separated text in UTF-8"
+        raise InputError(f"{path}: no table", given=str(error), expected=expected, remedy="save it as CSV") from None
+
+
+def _check_header(path: Path, header: list[str]) -> None:
+    wanted = [*COLUMNS, *(EYES if set(EYES) & set(header) else ())]
+    missing = [name for name in wanted if name not in header]
+    twice = [name for name in wanted if header.count(name) > 1]
+    if missing or twice:
+        what = f"column {missing[0]} is missing" if missing else f"column {twice[0]} is there twice"
+        given = ",".join(header) or "an empty file"
+        remedy = "name the columns in the first line, with commas between them"
+        raise InputError(f"{path}, line 1: {what}", given=given, expected=",".join(wanted), remedy=remedy)
+
+
+def _row(cells: list[str], header: list[str], where: str) -> dict[str, str]:
+    if len(cells) != len(header):
+        given, expected = f"{len(cells)} cells", f"{len(header)}, as in the first line"
+        column = header[len(cells)] if len(cells) < len(header) else f"after {header[-1]}"
+        raise InputError(f"{where}, column {column}: cells do not match columns", given=given, expected=expected)
+    row = {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
+    for column in ("person", "image"):
+        if not row[column]:
+            raise InputError(f"{where}, column {column}: empty", expected=f"the {column}'s name")
+    return row
+
+
+def _box(row: dict[str, str], where: str) -> Box:
+    x, y, width, height = (_number(row, column, where) for column in COLUMNS[2:])
+    for column, size in (("w", width), ("h", height)):
+        if size <= 0:
+            given, remedy = row[column], "w and h are width and height, not a second corner"
+            raise InputError(f"{where}, column {column}: no size", given=given, expected="above 0 px", remedy=remedy)
+    box = Box(x, y, width, height)
+    if any(row.get(column) for column in EYES):
+        box = replace(box, eyes=np.array([_number(row, column, where) for column in EYES]).reshape(2, 2))
+    return box
+
+
+def _number(row: dict[str, str], column: str, where: str) -> float:
+    try:
+        number = float(row[column])
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        given = repr(row[column])
+        raise InputError(f"{where}, column {column}: no number", given=given, expected="px, such as 12 or 12.5")
+    return number
+
+
+def check_box(box: Box, photo_shape: tuple[int, ...], where: str) -> None:
+    """Raises InputError where more than half of a box lies outside its photograph of that height and width."""
+    height, width = photo_shape[:2]
+    inside_x = min(box.x + box.width, width) - max(box.x, 0)
+    inside_y = min(box.y + box.height, height) - max(box.y, 0)
+    inside = max(inside_x, 0) * max(inside_y, 0) / (box.width * box.height)
+    if inside < 0.5:
+        raise InputError(
+            f"{where}: the box lies {'mostly ' if inside else ''}outside its photograph",
+            given=f"x {box.x:g}, y {box.y:g}, w {box.width:g}, h {box.height:g} px in {width:,} x {height:,} px",
+            expected="at least half of it inside",
+            remedy="check that the box was measured on this photograph, upright and at this size",
+        )
+
+
+def find_people(folder: Path) -> list[Person]:
+    """Who is in a folder, by name: each sub-folder a person, and each photograph beside them a person of its own.
+
+    Only files with a picture's suffix count; hidden ones do not. A photograph that is there twice under one name
+    counts once. Raises InputError where nobody is found, or where one photograph goes under two names.
+    """
+    if not folder.is_dir():
+        given = "a file" if folder.exists() else ""
+        raise InputError(f"{folder}: no such folder", given=given, expected="a folder with a sub-folder a person")
+    people = []
+    for path in _listed(folder):
+        if path.is_dir():
+            people.append(Person(path.name, tuple(photo for photo in _listed(path) if _is_picture(photo))))
+        elif _is_picture(path):
+            people.append(Person(path.stem, (path,)))
+    people = sorted((person for person in people if person.photos), key=lambda person: person.name)
+    if not people:
+        given = f"{len(_listed(folder))} files and folders, none with photographs"
+        expected = "a sub-folder a person, with photographs in it: " + " ".join(SUFFIXES)
+        raise InputError(f"{folder}: nobody in it", given=given, expected=expected)
+    for one, two in pairwise(people):
+        if one.name == two.name:
+            given = f"{one.photos[0]} and {two.photos[0]}"
+            raise InputError(f"{folder}: two people are called {one.name}", given=given, remedy="rename one of them")
+    return _without_copies(people)
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read", given=str(error.strerror)) from None
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.is_dir()
+
+
+def _without_copies(people: list[Person]) -> list[Person]:
+    """Files are compared by their bytes where their sizes agree; empty ones are left for `read_photo` to refuse."""
+    size = {photo: _size(photo) for person in people for photo in person.photos}
+    n_of_size = Counter(size.values())
+    first: dict[str, tuple[str, Path]] = {}
+    kept = []
+    for person in people:
+        photos = []
+        for photo in person.photos:
+            alone = size[photo] == 0 or n_of_size[size[photo]] == 1
+            name, other = (person.name, photo) if alone else first.setdefault(_digest(photo), (person.name, photo))
+            if name != person.name:
+                what = f"one photograph of two people, {name} and {person.name}"
+                raise InputError(what, given=f"{other} and {photo}", remedy="remove it where it does not belong")
+            if other == photo:
+                photos.append(photo)
+        kept.append(Person(person.name, tuple(photos)))
+    return kept
+
+
+def _size(photo: Path) -> int:
+    return photo.stat().st_size if photo.is_file() else 0
+
+
+def _digest(photo: Path) -> str:
+    try:
+        with photo.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{photo}: cannot be read", given=str(error.strerror)) from None
