@@ -103,7 +103,7 @@ def test_perfect_embeddings_are_perfect():
         {
             **{f"{name}{end}": 1 for name in list(told.flat())[:9:3] for end in ("", "_low", "_high")},
             **{"eer": 0, "eer_low": 0, "eer_high": 0},
-            **{"n_probes": 24, "n_people": 12, "n_choices": 50, "n_unseen": 0, "n_left_out": 0},
+            **{"n_probes": 24, "n_people": 12, "n_choices": 50, "n_unseen": 0, "n_refused": 0, "n_left_out": 0},
         }
     )
     opened = open_set(*simulate(noise=0), lambda templates: 0.999)
@@ -131,13 +131,28 @@ def test_a_face_that_is_not_found_is_wrong():
     assert (told.identification.mean, told.tar_at_far_1pct.mean) == pytest.approx((11 / 12, 11 / 12))
 
 
-def test_people_with_too_few_faces_are_left_out():
+def test_people_with_too_few_photos_or_faces_are_left_out():
     embedding, person = simulate(4, 2, noise=0)
-    embedding[0] = np.nan
-    told = scores(embedding, person * 7 - 3)
-    assert (told.n_people, told.n_left_out, told.n_probes, told.n_unseen) == (3, 1, 3, 1)
+    embedding[[0, 2, 3]] = np.nan  # one face is enough to be enrolled, none is not
+    told = scores(embedding[:7], person[:7] * 7 - 3)  # and the last has but one photograph
+    assert (told.n_people, told.n_left_out, told.n_probes, told.n_unseen) == (2, 2, 2, 3)
+    assert told.identification.mean == 0.5  # the photograph without a face is a probe
     with pytest.raises(InputError, match="too few people"):
         scores(embedding[:4], person[:4])
+
+
+def test_what_may_not_be_enrolled_is_a_probe_all_the_same():
+    embedding, person = simulate(4, 3, noise=0)
+    embedding[0] = np.nan
+    may = np.arange(12) % 3 > 0
+    may[9:] = False
+    told = scores(embedding, person, may_enrol=may)
+    assert (told.n_people, told.n_probes, told.n_left_out, told.n_unseen, told.n_refused) == (3, 6, 1, 1, 5)
+    sets = protocol._Sets.of(embedding, person, 1, 20, may)
+    drawn = np.unique(np.concatenate(list(sets.choices(np.random.default_rng(0), 50))))
+    assert drawn.tolist() == np.flatnonzero(may).tolist()
+    opened = open_set(embedding, person, lambda templates: 0.999, may_enrol=may)
+    assert (opened.false_accept.mean, opened.true_accept.mean) == (0, 1 - opened.false_reject.mean)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 import sys
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from seamwise.task import Task
 
 INTERRUPTED = 130
+OWN_COMMANDS = {"gate": "seamwise.systems.gate.commands"}  # systems with a `predict` and an `eval` of their own
 
 app = typer.Typer(
     name="seamwise",
@@ -150,6 +152,8 @@ def evaluate(task: TaskName, model: ModelFolder, as_json: Json = False) -> None:
     """Score a model on the task's test items.
 
     Example: seamwise eval digits --model model/ --json
+
+    On photographs of your own: seamwise eval gate --help
     """
     from seamwise.model import load_model
 
@@ -179,6 +183,8 @@ def predict(
     """Ask a model about files. A file that cannot be read is named, and the others go on.
 
     Example: seamwise predict digits --model model/ two-digits.png
+
+    Photographs, videos, a camera: seamwise predict gate --help
     """
     from seamwise.model import answer_file, load_model, told
 
@@ -308,10 +314,22 @@ def _labels(task: "Task", asked: list[str]) -> dict[str, int]:
     return labels
 
 
+def _run(words: list[str]) -> None:
+    """A system's own command where it has one; with a model of its task, and no data, the one of every task."""
+    command, task = [*words, "", ""][:2]
+    options = {word.partition("=")[0] for word in words}
+    of_a_model = "--model" in options and not options & {"--data", "--enrol"}
+    if command in ("predict", "eval") and task in OWN_COMMANDS and not of_a_model:
+        own = import_module(OWN_COMMANDS[task])
+        own.apps[command](words[2:], prog_name=f"seamwise {command} {task}")
+    else:
+        app(words)
+
+
 def main() -> None:
     """Run the command line; the user's mistakes end with exit code 2 and no traceback."""
     try:
-        app()
+        _run(sys.argv[1:])
     except SeamwiseError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, InputError) else 1)

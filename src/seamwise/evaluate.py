@@ -1,7 +1,7 @@
 """Scoring a trained chain on a split: per item, per stage, against the trivial predictor."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -43,10 +43,11 @@ def evaluate(task: Task, net: ChainNet, split: str = "test") -> Evaluation:
     rows = supply.rows(split, task.answer.field)
     outputs = [o for stage in chain.stages for o in stage.outputs]
     written = write(net, supply.take(chain.inputs, rows), outputs)
+    scored = {name: _calibrated(task, net, target) for name, target in task.targets(chain).items()}
     labels = supply.take([task.answer.field], rows)[task.answer.field]
     by_field, stages = {}, []
     for stage in chain.stages:
-        for target in stage.targets:
+        for target in (scored[t.field] for t in stage.targets):
             known = supply.known(target.field, rows)
             if known.any():
                 errors = np.full(len(rows), np.nan, dtype=np.float32)
@@ -54,9 +55,19 @@ def evaluate(task: Task, net: ChainNet, split: str = "test") -> Evaluation:
                 errors[known.numpy()] = item_errors(target, written[target.field][known], gold).numpy()
                 by_field[target.field] = errors
                 stages.append(_stage_score(task, net, stage, target, rows[known.numpy()], float(np.nanmean(errors))))
-    answers = item_errors(task.answer, written[task.answer.field], labels).numpy()
+    answers = item_errors(scored[task.answer.field], written[task.answer.field], labels).numpy()
     small = {k: v.numpy() for k, v in written.items() if v[0].numel() <= MOST_WRITTEN}
     return Evaluation(rows, answers, trivial_error(task, task.answer, rows), by_field, tuple(stages), small)
+
+
+def _calibrated(task: Task, net: ChainNet, target: Target) -> Target:
+    """The target with a metric that was set on the validation split, where it asks for that."""
+    if target.calibrate is None:
+        return target
+    rows = task.supply.rows("validation", target.field)
+    written = write(net, task.supply.take(net.chain.inputs, rows), [target.field])[target.field]
+    labels = task.supply.take([target.field], rows)[target.field]
+    return replace(target, metric=target.calibrate(written, labels))
 
 
 def _stage_score(

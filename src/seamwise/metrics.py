@@ -81,6 +81,8 @@ class Target:
     metric: (written, labels) -> the error, one number an item, lower is better
     gold:   labels -> what a perfect stage would write, so that a label can stand in for a stage
     unit:   of the error, for tables and axes
+    calibrate: (written, labels) of the validation split -> the metric for other splits; for answers with a threshold
+            that must not be set on the items that are scored. None where the metric needs nothing
     """
 
     field: str
@@ -88,6 +90,7 @@ class Target:
     metric: Score
     gold: Callable[[Tensor], Tensor]
     unit: str = ""
+    calibrate: Callable[[Tensor, Tensor], Score] | None = None
 
 
 def categories(field: str, n_classes: int) -> Target:

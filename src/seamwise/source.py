@@ -20,7 +20,8 @@ LIBRARIES = ("torch", "numpy", "scipy", "sklearn", "cv2", "builtins", "seamwise"
 
 def target_source(target: Target) -> str:
     """The field and the code of a target's loss, metric and gold form."""
-    return target.field + "".join(source(f) for f in (target.loss, target.metric, target.gold))
+    functions = (target.loss, target.metric, target.gold, target.calibrate)
+    return target.field + "".join(source(f) for f in functions if f is not None)
 
 
 def source(function: Callable[..., Any], depth: int = 0) -> str:

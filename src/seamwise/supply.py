@@ -7,7 +7,10 @@ where an example belongs to several), and `split` ("train", "validation" or "tes
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from numbers import Real
 from pathlib import Path
 from typing import Any, final
@@ -15,7 +18,7 @@ from typing import Any, final
 import numpy as np
 import torch
 
-from seamwise.errors import SupplyError
+from seamwise.errors import StorageError, SupplyError
 from seamwise.shapes import Bool, Int, NDArray, Tensor
 from seamwise.tables import RESERVED, SPLITS, Column, examples_of, groups_of, read_table, splits_of
 from seamwise.trial import storage_error, write_json
@@ -210,6 +213,22 @@ class Supply:
         except OSError as error:
             raise storage_error(folder, error) from error
         write_json(folder / "supply.json", {"fields": list(self.fields), "prices": self.prices})
+
+    @classmethod
+    def cached(cls, name: str, make: Callable[[], "Supply"]) -> "Supply":
+        """The supply that `make` returns, kept by name in the user's cache so that it is made once.
+
+        The cache is `SEAMWISE_CACHE`, else `~/.cache/seamwise`; where it cannot be written nothing is kept.
+        """
+        cache = Path(os.environ.get("SEAMWISE_CACHE") or Path.home() / ".cache" / "seamwise")
+        if (cache / name / "supply.json").is_file():
+            return cls.open(cache / name)
+        supply, beside = make(), cache / f".{name}.{os.getpid()}"
+        with suppress(OSError, StorageError):
+            supply.save(beside)
+            beside.rename(cache / name)
+        shutil.rmtree(beside, ignore_errors=True)
+        return supply
 
     @classmethod
     def open(cls, folder: Path) -> "Supply":

@@ -3,9 +3,10 @@
 import hashlib
 import importlib
 import importlib.util
+import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +26,7 @@ from seamwise.stage import Estimator, Learned
 from seamwise.supply import Supply
 from seamwise.tables import SPLITS
 
-SYSTEMS = ("digits",)
+SYSTEMS = ("digits", "gate")
 MOST_TRIED = 200  # items an estimator is fitted to when borders are checked
 
 Item = Mapping[str, NDArray]
@@ -268,20 +269,34 @@ def _unchecked(task: Task, **changed: Any) -> Task:
     return copy
 
 
-def load_task(source: str) -> Task:
+def load_task(source: str, data: Sequence[Path] = ()) -> Task:
     """The task of a shipped system, by name, or of a Python file that sets `task`.
 
+    data: folders of real data, for a system that reads some; a task's `source` holds them after its name, as in
+    "gate:/home/ann/london:/home/ann/people".
     As when Python runs a file, its folder is put on `sys.path`, so that it may import what lies beside it.
     Raises TaskError naming the file, and the line where its Python fails.
     """
-    if source in SYSTEMS:
-        return _task_of(importlib.import_module(f"seamwise.systems.{source}.task"), source)
+    name, *held = str(source).split(os.pathsep)
+    folders = [Path(folder).absolute() for folder in (*map(Path, held), *data)]
+    if name in SYSTEMS:
+        module = importlib.import_module(f"seamwise.systems.{name}.task")
+        return _with_data(module, name, folders) if folders else _task_of(module, name)
+    if data:
+        raise TaskError(f"{source} reads no --data", expected="a shipped system that does: gate")
     path = Path(source)
     if path.suffix != ".py":
         raise TaskError(f"no task {source!r}", expected=f"{', '.join(SYSTEMS)}, or a Python file that sets `task`")
     if not path.is_file():
         raise TaskError(f"{path}: no such file", expected="a Python file that sets `task`")
     return _task_of(_run_file(path.resolve()), str(path.resolve()))
+
+
+def _with_data(module: Any, name: str, folders: Sequence[Path]) -> Task:
+    if not hasattr(module, "with_data"):
+        raise TaskError(f"the system {name!r} reads no real data", remedy="leave --data out")
+    task: Task = module.with_data(folders)
+    return _unchecked(task, source=os.pathsep.join([name, *map(str, folders)]))
 
 
 def _run_file(path: Path) -> Any:

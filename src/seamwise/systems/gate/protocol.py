@@ -44,7 +44,8 @@ class _Flat:
 class GateScores(_Flat):
     """How well people are told apart who are all enrolled.
 
-    n_probes: in each choice. n_unseen: photographs without a face, of anybody. n_left_out: people with too few photos.
+    n_probes: in each choice. n_unseen: photographs without a face, of anybody. n_refused: with a face, and not to be
+    enrolled. n_left_out: people with too few photographs, or too few that may be enrolled.
     """
 
     identification: Interval
@@ -55,6 +56,7 @@ class GateScores(_Flat):
     n_people: int
     n_choices: int
     n_unseen: int
+    n_refused: int
     n_left_out: int
 
 
@@ -64,13 +66,14 @@ class OpenScores(_Flat):
     """How well a gate does where half of those who come are strangers.
 
     error: the mean of an enrolled probe's error (it is refused, or mistaken for another) and of a stranger's (it is
-    accepted). n_probes: of enrolled people and of strangers, in all choices.
+    accepted). true_accept: neither refused nor mistaken. n_probes: of enrolled people and of strangers, in all choices.
     """
 
     error: Interval
     false_accept: Interval
     false_reject: Interval
     mistaken: Interval
+    true_accept: Interval
     n_probes: int
     n_people: int
     n_choices: int
@@ -86,8 +89,12 @@ def scores(
     seed: int = 0,
     level: float = LEVEL,
     n_draws: int = 400,
+    may_enrol: Bool[NDArray, " n"] | None = None,
 ) -> GateScores:
-    """Score embeddings of unit length, NaN where no face was found, of people with more than `n_enrol` faces.
+    """Score embeddings of unit length, NaN where no face was found, of people with more than `n_enrol` photographs.
+
+    may_enrol: those that may be drawn to be enrolled; all with a face by default. The others are probes all the same,
+    and people with fewer than `n_enrol` of them are left out.
 
     identification: the share of probes more like their own person's template than like any other (a tie is wrong).
     tar_at_far_...: the share of probes accepted as themselves, at the lowest threshold at which the share of
@@ -102,7 +109,7 @@ def scores(
 
     Raises InputError where fewer than 2 people can be scored.
     """
-    sets = _Sets.of(embedding, person, n_enrol, n_choices)
+    sets = _Sets.of(embedding, person, n_enrol, n_choices, may_enrol)
     rng = np.random.default_rng(seed)
     draws = _draws(sets.n_people, n_draws, seed)
     plain = np.ones((1, sets.n_people))
@@ -129,6 +136,7 @@ def scores(
         n_people=sets.n_people,
         n_choices=n_choices,
         n_unseen=sets.n_unseen,
+        n_refused=sets.n_refused,
         n_left_out=sets.n_left_out,
     )
 
@@ -142,6 +150,7 @@ def open_set(
     seed: int = 0,
     level: float = LEVEL,
     n_draws: int = 400,
+    may_enrol: Bool[NDArray, " n"] | None = None,
 ) -> OpenScores:
     """Score a gate that refuses strangers: in each choice half the people are enrolled, all others are strangers.
 
@@ -150,7 +159,7 @@ def open_set(
 
     Raises InputError where fewer than 2 people can be scored, or the threshold is not a number.
     """
-    sets = _Sets.of(embedding, person, n_enrol, n_choices)
+    sets = _Sets.of(embedding, person, n_enrol, n_choices, may_enrol)
     rng = np.random.default_rng(seed)
     counts = np.zeros((5, sets.n_people))  # enrolled probes; refused; mistaken; strangers' probes; accepted
     for enrolled in sets.choices(rng, n_choices):
@@ -166,12 +175,13 @@ def open_set(
             counts[k] += np.bincount(own[probes], minlength=sets.n_people)
     share = _open_shares(np.ones((1, sets.n_people)) @ counts.T)[0]
     drawn = _open_shares(_draws(sets.n_people, n_draws, seed) @ counts.T)
-    error, accept, reject, mistaken = (_interval(share[k], drawn[:, k], level) for k in range(4))
+    error, accept, reject, mistaken, true = (_interval(share[k], drawn[:, k], level) for k in range(5))
     return OpenScores(
         error,
         accept,
         reject,
         mistaken,
+        true,
         n_probes=int(counts[0].sum() + counts[3].sum()),
         n_people=sets.n_people,
         n_choices=n_choices,
@@ -180,11 +190,12 @@ def open_set(
     )
 
 
-def _open_shares(counts: Float[NDArray, "draws 5"]) -> Float[NDArray, "draws 4"]:
+def _open_shares(counts: Float[NDArray, "draws 5"]) -> Float[NDArray, "draws 5"]:
     n_known, refused, mistaken, n_strange, accepted = counts.T
     reject, other = refused / np.maximum(n_known, 1), mistaken / np.maximum(n_known, 1)
     accept = accepted / np.maximum(n_strange, 1)
-    return np.stack([(reject + other + accept) / 2, accept, reject, other], axis=1)
+    true = np.maximum(1 - reject - other, 0)
+    return np.stack([(reject + other + accept) / 2, accept, reject, other, true], axis=1)
 
 
 def far_interval(n_accepted: int, n: int, level: float = LEVEL) -> Interval:
@@ -206,24 +217,42 @@ class _Sets:
     embedding: Float[NDArray, "n d"]
     person: Int[NDArray, " n"]
     seen: Bool[NDArray, " n"]
+    usable: Bool[NDArray, " n"]  # to be enrolled
     n_enrol: int
     n_unseen: int
+    n_refused: int
     n_left_out: int
 
     @classmethod
-    def of(cls, embedding: Float[NDArray, "n d"], person: Int[NDArray, " n"], n_enrol: int, n_choices: int) -> "_Sets":
+    def of(
+        cls,
+        embedding: Float[NDArray, "n d"],
+        person: Int[NDArray, " n"],
+        n_enrol: int,
+        n_choices: int,
+        may_enrol: Bool[NDArray, " n"] | None = None,
+    ) -> "_Sets":
         _check(embedding, n_enrol, n_choices)
         seen = ~np.isnan(embedding).all(1)
+        usable = seen if may_enrol is None else seen & may_enrol
         names, index = np.unique(person, return_inverse=True)
-        enough = np.bincount(index, seen, len(names)) > n_enrol
+        n_photos, n_usable = np.bincount(index, minlength=len(names)), np.bincount(index, usable, len(names))
+        enough = (n_photos > n_enrol) & (n_usable >= n_enrol)
         if enough.sum() < 2:
-            given = f"{enough.sum()} of {len(names)} people with more than {n_enrol} photos with a face"
+            given = f"{enough.sum()} of {len(names)} people with more than {n_enrol} photos, {n_enrol} of them usable"
             remedy = "give more photos a person, or enrol fewer of them"
             raise InputError("too few people to score a gate", given=given, expected="at least 2", remedy=remedy)
         kept = enough[index]
-        renumbered = np.unique(index[kept], return_inverse=True)[1]
-        filled = np.where(seen[:, None], embedding, 0).astype(np.float64)[kept]
-        return cls(filled, renumbered, seen[kept], n_enrol, int((~seen).sum()), int((~enough).sum()))
+        return cls(
+            np.where(seen[:, None], embedding, 0).astype(np.float64)[kept],
+            np.unique(index[kept], return_inverse=True)[1],
+            seen[kept],
+            usable[kept],
+            n_enrol,
+            n_unseen=int((~seen).sum()),
+            n_refused=int((seen & ~usable).sum()),
+            n_left_out=int((~enough).sum()),
+        )
 
     @property
     def n_people(self) -> int:
@@ -234,10 +263,10 @@ class _Sets:
         return np.bincount(self.person)
 
     def choices(self, rng: np.random.Generator, n: int) -> Iterator[Int[NDArray, "people enrol"]]:
-        """The rows to enrol: in each choice others, drawn at random among a person's with a face."""
+        """The rows to enrol: in each choice others, drawn at random among a person's usable ones."""
         starts = np.cumsum(self.n_photos) - self.n_photos
         for _ in range(n):
-            key = np.where(self.seen, rng.random(len(self.seen)), 2)  # those without a face come last
+            key = np.where(self.usable, rng.random(len(self.usable)), 2)  # those that may not be come last
             yield np.lexsort((key, self.person))[starts[:, None] + np.arange(self.n_enrol)]
 
     def templates(self, enrolled: Int[NDArray, "people enrol"]) -> Float[NDArray, "people d"]:

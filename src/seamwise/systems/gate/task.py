@@ -1,0 +1,59 @@
+"""The gate task: find the face, zoom in, recognise. The answer is who it is, among people the networks never saw.
+
+Train, validation and test have different people. At test some are enrolled with one picture each, and all others'
+pictures and the rest of theirs are probes: the error is the share answered wrongly, half of them strangers'.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from seamwise import Chain, Designed, Fit, Learned, Supply, Task
+from seamwise.shapes import Float, Int, Tensor
+from seamwise.systems.gate.answer import person_target
+from seamwise.systems.gate.data import N_LONDON, real_supply, world_supply
+from seamwise.systems.gate.nets import Direct, Find, Recognise, zoom
+from seamwise.systems.gate.pictures import draw, read_picture, tell
+from seamwise.systems.gate.place import place
+from seamwise.systems.gate.world import N_PEOPLE
+
+N_TRAIN = N_PEOPLE["train"]
+assert N_LONDON == N_TRAIN
+
+find = Learned("find", Find, "image", place)
+zoom_in = Designed("zoom", zoom, ("image", "place"), "face")
+
+
+def stranger(person: Int[Tensor, " n"]) -> Float[Tensor, " people"]:
+    """What one answers without looking: the same likeness for every picture, so that nobody is let in."""
+    return torch.ones(N_TRAIN)
+
+
+def gate(supply: Supply, n_enrolled: int) -> Task:
+    """The task on some supply; n_enrolled: how many people are enrolled at a time when it is scored."""
+    person = person_target(N_TRAIN, n_enrolled)
+    return Task(
+        name="gate",
+        chain={"learned": Chain([find, zoom_in, Learned("recognise", partial(Recognise, N_TRAIN), "face", person)])},
+        answer=person,
+        supply=supply,
+        direct={
+            "direct": Learned("direct", partial(Direct, N_TRAIN), "image", person),
+            "larger": Learned("direct", partial(Direct, N_TRAIN, 20, 160), "image", person),
+        },
+        trivial=stranger,
+        draw=draw,
+        read=read_picture,
+        tell=tell,
+        fit=Fit(rates=(3e-3,), max_steps=4000),
+    )
+
+
+def with_data(folders: Sequence[Path]) -> Task:
+    """The task on real faces: the London set's in the world's scenes, and photographs of people for the test."""
+    return gate(real_supply(folders), n_enrolled=3)
+
+
+task = gate(world_supply(), n_enrolled=20)
