@@ -30,7 +30,10 @@ app = typer.Typer(
 )
 
 TaskName = Annotated[
-    str, typer.Argument(metavar="TASK", help="A shipped system (digits), or a Python file that sets `task`.")
+    str, typer.Argument(metavar="TASK", help="A shipped system (digits, gate), or a Python file that sets `task`.")
+]
+Data = Annotated[
+    list[Path] | None, typer.Option("--data", help="Folder of real data, for a system that reads some; repeatable.")
 ]
 ModelFolder = Annotated[Path, typer.Option("--model", help="A folder that `seamwise train` wrote.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
@@ -51,11 +54,14 @@ def study(
     together: Annotated[bool, typer.Option("--together", help="Sweep all fields in proportion.")] = False,
     jobs: Annotated[int | None, typer.Option(help="Processes of one thread each; all cores by default.")] = None,
     accelerator: Annotated[str | None, typer.Option(help="cpu, cuda, mps or auto; the task's by default.")] = None,
+    data: Data = None,
     as_json: Json = False,
 ) -> None:
     """Train the chain every way over growing label budgets; table, report and what is best now.
 
     Example: seamwise study digits --out runs/digits --seeds 3
+
+    On real faces: seamwise study gate --data LONDON --data PEOPLE
     """
     from dataclasses import replace
 
@@ -64,7 +70,7 @@ def study(
     from seamwise.task import load_task
 
     with _aside(as_json):
-        loaded = load_task(task)
+        loaded = load_task(task, data or ())
         if accelerator is not None:
             loaded = loaded.with_fit(replace(loaded.fit, accelerator=accelerator))
         chosen = _numbers("--budgets", budgets)
@@ -73,7 +79,7 @@ def study(
             chosen = chosen or loaded.supply.doublings(vary or loaded.answer.field)[:5:2]
         result = run_study(
             loaded,
-            out or Path("runs") / (f"{loaded.name}-quick" if quick else loaded.name),
+            out or Path("runs") / "-".join([loaded.name, *["real"] * bool(data), *["quick"] * quick]),
             budgets=chosen,
             seeds=seeds if seeds is not None else (2 if quick else 3),
             regimes=_words(regimes),
@@ -104,6 +110,7 @@ def train(
     accelerator: Annotated[str | None, typer.Option(help="cpu, cuda, mps or auto; the task's by default.")] = None,
     devices: Annotated[int | None, typer.Option(help="How many to train on at once; the task's by default.")] = None,
     precision: Annotated[str | None, typer.Option(help="32-true or bf16-mixed; the task's by default.")] = None,
+    data: Data = None,
     as_json: Json = False,
 ) -> None:
     """Train one model and write its folder.
@@ -118,7 +125,7 @@ def train(
     from seamwise.task import load_task
 
     check_model_place(out)
-    loaded = load_task(task)
+    loaded = load_task(task, data or ())
     given = {"accelerator": accelerator, "n_devices": devices, "precision": precision}
     loaded = loaded.with_fit(replace(loaded.fit, **{k: v for k, v in given.items() if v is not None}))  # type: ignore[arg-type]
     asked = _labels(loaded, labels or [])

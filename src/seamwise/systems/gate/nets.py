@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import affine_grid, avg_pool2d, conv2d, grid_sample, interpolate, normalize, pad
+from torch.nn.functional import affine_grid, conv2d, grid_sample, interpolate, normalize, pad
 
 from seamwise.shapes import Float, Tensor, UInt8
 from seamwise.systems.gate import faces, scenes
@@ -33,7 +33,7 @@ class Find(nn.Module):
     adds, which starts as nothing. From a start that knows nothing, training by the answer alone ends in a corner.
     """
 
-    def __init__(self, n_channels: int = 12, n_templates: int = 4) -> None:
+    def __init__(self, n_channels: int = 8, n_templates: int = 4) -> None:
         super().__init__()
         self.template = nn.Parameter(average_face().clone())
         self.sharpness = nn.Parameter(torch.tensor(20.0))
@@ -52,7 +52,8 @@ class Find(nn.Module):
         return torch.cat([self._scores(locally_even(level), template) for level in levels(image)], 1).softmax(-1)
 
     def _scores(self, level: Tensor, template: Tensor) -> Tensor:
-        spread = (avg_pool2d(level.square(), PATCH_PX, 1) - avg_pool2d(level, PATCH_PX, 1).square()).clamp_min(0)
+        mean = _over_patch(level.shape[-1]).to(level.device)
+        spread = (mean @ level.square() @ mean.T - (mean @ level @ mean.T).square()).clamp_min(0)
         cosine = conv2d(level, template) / (PATCH_PX * spread.sqrt() + 0.5)
         return (self.sharpness * cosine + self.more(level)).flatten(1)
 
@@ -99,7 +100,7 @@ class Direct(nn.Module):
         super().__init__()
         n = n_channels
         self.features = nn.Sequential(
-            nn.Conv2d(1, n, 5, stride=2),
+            nn.Conv2d(1, n, 6, stride=3),
             nn.ReLU(),
             nn.Conv2d(n, 2 * n, 4, stride=2),
             nn.ReLU(),
@@ -108,7 +109,6 @@ class Direct(nn.Module):
             nn.MaxPool2d(2),
             nn.Conv2d(3 * n, 4 * n, 3),
             nn.ReLU(),
-            nn.MaxPool2d(2),
             nn.Flatten(),
             nn.Dropout(0.2),
             nn.Linear(4 * n * 16, n_features),
@@ -141,10 +141,24 @@ def levels(image: UInt8[Tensor, "batch 1 96 96"]) -> list[Float[Tensor, "batch 1
 
 def locally_even(level: Float[Tensor, "batch 1 side side"]) -> Float[Tensor, "batch 1 side side"]:
     """The level with the same light and contrast everywhere."""
-    mean = avg_pool2d(level, EVEN_PX, 1, EVEN_PX // 2, count_include_pad=False)
-    away = level - mean
-    spread = avg_pool2d(away.square(), EVEN_PX, 1, EVEN_PX // 2, count_include_pad=False)
-    return away / (spread.sqrt() + 0.1)
+    around = _around(level.shape[-1]).to(level.device)
+    away = level - around @ level @ around.T
+    return away / ((around @ away.square() @ around.T).sqrt() + 0.1)
+
+
+@lru_cache
+def _around(side: int) -> Float[Tensor, "side side"]:
+    """A row of weights a pixel: the mean over `EVEN_PX` around it."""
+    at = torch.arange(side)
+    near = ((at - at[:, None]).abs() <= EVEN_PX // 2).float()
+    return near / near.sum(1, keepdim=True)
+
+
+@lru_cache
+def _over_patch(side: int) -> Float[Tensor, "cells side"]:
+    """A row of weights a cell: the mean over its patch."""
+    away = torch.arange(side) - torch.arange(side - PATCH_PX + 1)[:, None]
+    return ((away >= 0) & (away < PATCH_PX)).float() / PATCH_PX
 
 
 @lru_cache

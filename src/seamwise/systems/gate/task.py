@@ -47,7 +47,7 @@ def gate(supply: Supply, n_enrolled: int) -> Task:
         draw=draw,
         read=read_picture,
         tell=tell,
-        fit=Fit(rates=(3e-3,), max_steps=4000),
+        fit=Fit(rates=(3e-3,), max_steps=2000),
     )
 
 
