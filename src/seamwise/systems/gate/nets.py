@@ -37,14 +37,15 @@ class Find(nn.Module):
         super().__init__()
         self.template = nn.Parameter(average_face().clone())
         self.sharpness = nn.Parameter(torch.tensor(20.0))
+        last = nn.Conv2d(n_templates, 1, 1)
+        nn.init.zeros_(last.weight)
         self.more = nn.Sequential(
             nn.Conv2d(1, n_channels, 4),
             nn.ReLU(),
             nn.Conv2d(n_channels, n_templates, PATCH_PX - 3),
             nn.ReLU(),
-            nn.Conv2d(n_templates, 1, 1),
+            last,
         )
-        nn.init.zeros_(self.more[-1].weight)
         channels_last(self.more)
 
     def forward(self, image: UInt8[Tensor, "batch 1 96 96"]) -> Float[Tensor, "batch cells"]:
@@ -55,7 +56,8 @@ class Find(nn.Module):
         mean = _over_patch(level.shape[-1]).to(level.device)
         spread = (mean @ level.square() @ mean.T - (mean @ level @ mean.T).square()).clamp_min(0)
         cosine = conv2d(level, template) / (PATCH_PX * spread.sqrt() + 0.5)
-        return (self.sharpness * cosine + self.more(level)).flatten(1)
+        scores: Tensor = self.sharpness * cosine + self.more(level)
+        return scores.flatten(1)
 
 
 class Recognise(nn.Module):
