@@ -91,7 +91,7 @@ def test_photographs(run, people, tmp_path):
     done = enrolled(run, people, *sources, save(tmp_path / "none.png", scene()))
     assert done.returncode == 0, done.stderr
     opened, stranger, nobody = done.stdout.splitlines()
-    assert f"{sources[0]}: open: anna (score 1.00, threshold 0.64 for a false-accept rate of 1 % [0.18, 3.1])" == opened
+    assert f"{sources[0]}: open: anna (score 1.00, threshold 0.89 for a false-accept rate of 1 % [0.18, 3.1])" == opened
     assert ": closed: stranger (score 0.5" in stranger
     assert nobody.endswith("none.png: closed: no face")
 
@@ -191,7 +191,7 @@ def test_twice_under_two_names(run, tmp_path):
     people = folder_of(tmp_path / "people", anna=[alone("anna")], anne=[alone("anna", 1)])
     done = enrolled(run, people, save(tmp_path / "a.png", alone("ben")))
     assert done.returncode == 0
-    assert "warning: anna and anne are as alike as one person (1.00, threshold 0.6" in done.stderr
+    assert "warning: anna and anne are as alike as one person (1.00, threshold 0.89)" in done.stderr
 
 
 def test_a_video(run, people, tmp_path):

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch.nn.functional import avg_pool2d
 
-from seamwise.systems.gate import faces, finder, train_finder
+from seamwise.systems.gate import faces, finder, finder_scenes, train_finder
 from seamwise.systems.gate.finder import Finder
 
 
@@ -109,7 +109,7 @@ def test_any_photo_can_be_searched(shape):
 
 def test_a_window_is_a_face_where_it_fits_alone():
     boxes = np.array([[100, 80, 64]], dtype=np.float32)
-    scene = train_finder.Scene(np.zeros((160, 200), dtype=np.uint8), boxes, np.zeros((0, 3), dtype=np.float32))
+    scene = finder_scenes.Scene(np.zeros((160, 200), dtype=np.uint8), boxes, np.zeros((0, 3), dtype=np.float32))
     label = train_finder._labels(scene, 2.0, (17, 22)).reshape(17, 22)
     row, column = np.nonzero(label == 1)
     assert len(row) > 0
@@ -120,9 +120,18 @@ def test_a_window_is_a_face_where_it_fits_alone():
     assert not (train_finder._labels(scene, 1.0, (37, 47)) == 1).any()
 
 
+def test_a_scene_where_nothing_is_like_a_face_teaches_nothing():
+    none = np.zeros((0, 3), dtype=np.float32)
+    plain = finder_scenes.Scene(np.full((90, 120), 128, dtype=np.uint8), none, none)
+    found = Finder().eval()
+    torch.nn.init.constant_(found.first[2].bias, -99)
+    seen, truth = train_finder._closer(np.random.default_rng(0), found, plain)
+    assert (len(seen), len(truth)) == (0, 0)
+
+
 def test_scenes_are_decided_by_their_seed():
-    cast = [train_finder.Someone(np.full((40, 40, 2), 0.5, dtype=np.float32), (20.0, 20.0, 24.0))]
-    one, other = (train_finder.scene(np.random.default_rng(3), cast, 2) for _ in range(2))
+    cast = [finder_scenes.Someone(np.full((40, 40, 2), 0.5, dtype=np.float32), (20.0, 20.0, 24.0))]
+    one, other = (finder_scenes.scene(np.random.default_rng(3), cast, 2) for _ in range(2))
     np.testing.assert_array_equal(one.grey, other.grey)
     np.testing.assert_array_equal(one.boxes, other.boxes)
 
@@ -148,10 +157,10 @@ def _studio(folder: Path, n: int) -> None:
 
 def test_eyes_are_followed_into_another_photograph(tmp_path):
     _studio(tmp_path, 2)
-    layers = train_finder.studio(tmp_path)
+    layers = finder_scenes.studio(tmp_path)
     assert len(layers) == 4
     np.testing.assert_allclose(layers[0][..., 0], layers[1][..., 0], atol=0.05)
-    middle = (int((train_finder.ABOVE + 0.5) * train_finder.EYE_PX), int(train_finder.WIDE * train_finder.EYE_PX))
+    middle = (int((finder_scenes.ABOVE + 0.5) * finder_scenes.EYE_PX), int(finder_scenes.WIDE * finder_scenes.EYE_PX))
     assert layers[0][middle][1] == pytest.approx(1)
     assert layers[0][5, 5, 1] == 0
 
@@ -159,8 +168,9 @@ def test_eyes_are_followed_into_another_photograph(tmp_path):
 @pytest.mark.slow
 def test_same_seed_same_small_finder(tmp_path, monkeypatch):
     _studio(tmp_path, 2)
-    for name, n in {"N_LOOKS": 8, "N_DRAWN": 8, "N_SCENES": 12, "N_CLOSER": 12}.items():
-        monkeypatch.setattr(train_finder, name, n)
+    for module, name in ((finder_scenes, "N_LOOKS"), (finder_scenes, "N_DRAWN"), (train_finder, "N_SCENES")):
+        monkeypatch.setattr(module, name, 6)
+    monkeypatch.setattr(train_finder, "N_CLOSER", 6)
     told: list[str] = []
     found, again = train_finder.fit_finder(tmp_path, 1, told.append), train_finder.fit_finder(tmp_path, 1)
     for one, other in zip(found.parameters(), again.parameters(), strict=True):

@@ -10,6 +10,7 @@ from test_gate_london import FACES_OF_LONDON, folder, people  # noqa: F401  (fix
 from seamwise.errors import InputError
 from seamwise.systems.gate import aligner, make
 from seamwise.systems.gate.aligner import box_of, looked_at, rough_boxes, window_of
+from seamwise.systems.gate.finder import Found
 from seamwise.systems.gate.gate import AnySight
 from seamwise.systems.gate.photos import read_photo
 from seamwise.systems.gate.recogniser import UPRIGHT, Hog, Lbp, Projection, Recognise, fit_projection
@@ -151,6 +152,14 @@ def test_nobody_in_an_empty_picture(sight):
     assert sight.faces(np.full((240, 320), 120, dtype=np.uint8), [], []) == ()
 
 
+def test_only_the_surest_face_may_be_a_little_unsure(sight, monkeypatch):
+    photo = (drawn_face(np.random.default_rng(3), 300) * 255).astype(np.uint8)[..., None].repeat(3, 2)
+    for scores, kept in (([0.5], [0.5]), ([0.7, 0.5], [0.7]), ([5.0, 3.0, 1.0], [5.0, 3.0])):
+        found = [Found(60.0 + 90 * k, 80.0, 60.0, score) for k, score in enumerate(scores)]
+        monkeypatch.setattr(sight.finder, "find_faces", lambda *_, found=found, **__: found)
+        assert sorted((face.score for face in sight.look(photo)), reverse=True) == kept
+
+
 def test_faces_in_given_boxes_come_in_that_order(sight):
     photo = (drawn_face(np.random.default_rng(3), 300) * 255).astype(np.uint8)
     boxes = [(20.0, 30.0, 80.0), (150.0, 100.0, 120.0), (-30.0, 200.0, 90.0)]
@@ -202,6 +211,14 @@ def test_weights_are_made_of_a_folder(folder, tmp_path, monkeypatch):  # noqa: F
     first = load_file(out)
     make.make(folder, out, parts=["finder"])
     assert all(torch.equal(first[name], value) for name, value in load_file(out).items())
+
+
+def test_who_comes_to_one_gate_shares_its_light_and_camera(people):  # noqa: F811
+    here, there = ([make._picture_at([0, k], people, row) for row in range(5)] for k in (1, 2))
+    assert np.array_equal(here[0], make._picture_at([0, 1], people, 0))
+    assert not np.array_equal(here[0], here[1])
+    means = np.array([[picture.mean() for picture in place] for place in (here, there)])
+    assert means.std(1).max() < abs(means[0].mean() - means[1].mean())
 
 
 def test_make_tells_what_is_wrong(tmp_path, capsys):

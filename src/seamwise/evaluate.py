@@ -15,7 +15,8 @@ from seamwise.stage import Stage
 from seamwise.task import Task
 from seamwise.trial import StageScore
 
-MOST_WRITTEN = 256  # numbers an item, above which what was written is not kept
+MOST_WRITTEN = 256  # numbers an item, above which what was written is kept of the first items alone
+N_SHOWN = 12  # test items whose every field is kept, for pictures
 
 
 @final
@@ -31,6 +32,7 @@ class Evaluation:
     by_field: dict[str, Float[NDArray, " n"]]
     stages: tuple[StageScore, ...]
     written: dict[str, NDArray]
+    shown: dict[str, NDArray]
 
     @property
     def error(self) -> float:
@@ -57,7 +59,8 @@ def evaluate(task: Task, net: ChainNet, split: str = "test") -> Evaluation:
                 stages.append(_stage_score(task, net, stage, target, rows[known.numpy()], float(np.nanmean(errors))))
     answers = item_errors(scored[task.answer.field], written[task.answer.field], labels).numpy()
     small = {k: v.numpy() for k, v in written.items() if v[0].numel() <= MOST_WRITTEN}
-    return Evaluation(rows, answers, trivial_error(task, task.answer, rows), by_field, tuple(stages), small)
+    shown = {k: v[:N_SHOWN].numpy() for k, v in written.items()}
+    return Evaluation(rows, answers, trivial_error(task, task.answer, rows), by_field, tuple(stages), small, shown)
 
 
 def _calibrated(task: Task, net: ChainNet, target: Target) -> Target:

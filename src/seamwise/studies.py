@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from seamwise.bootstrap import Bootstrap, Interval
 from seamwise.errors import RunError, TaskError
-from seamwise.evaluate import trivial_error
+from seamwise.evaluate import N_SHOWN, trivial_error
 from seamwise.plan import Plan, make_plan
 from seamwise.pool import run_all
 from seamwise.progress import Progress
@@ -32,7 +32,6 @@ from seamwise.trial import (
     write_whole,
 )
 from seamwise.version import VERSION
-from seamwise.worker import N_SHOWN
 
 FORMAT = 1  # of a run folder
 

@@ -28,7 +28,6 @@ from seamwise.task import Task
 from seamwise.training import Job
 from seamwise.trial import Regime, Trial, write_whole
 
-N_SHOWN = 12  # test items whose every field is kept, for pictures
 MOST_KEPT = 64  # numbers an item, above which the answers of the other items are not kept
 
 
@@ -89,13 +88,13 @@ def _scores(job: Job, trained: Trained, result: Evaluation) -> dict[str, object]
 
 def save_items(path: Path, result: Evaluation, task: Task) -> None:
     """Per-item results: `item`, `error`, `error.FIELD` of each stage, `answer`, and all of the first 12 items."""
-    answer = result.written[task.answer.field]
+    answer = result.written.get(task.answer.field)
     kept: dict[str, Any] = {"item": result.items, "error": result.errors}
     kept |= {f"error.{name}": errors for name, errors in result.by_field.items()}
-    if answer[0].size <= MOST_KEPT:
+    if answer is not None and answer[0].size <= MOST_KEPT:
         share = answer.dtype.kind == "f" and answer.ndim > 1 and np.abs(answer).max() <= 1  # half the digits will do
         kept["answer"] = answer.astype(np.float16) if share else answer
-    kept |= {f"shown.{name}": values[:N_SHOWN] for name, values in result.written.items()}
+    kept |= {f"shown.{name}": values for name, values in result.shown.items()}
     buffer = BytesIO()
     np.savez_compressed(buffer, **kept)
     write_whole(path, buffer.getvalue())

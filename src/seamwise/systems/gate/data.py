@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from seamwise.errors import InputError
 from seamwise.shapes import Float, Int, NDArray
 from seamwise.supply import Supply
-from seamwise.systems.gate import faces, london, scenes, world
+from seamwise.systems.gate import faces, light, london, scenes, world
 from seamwise.systems.gate.photos import Person, check_box, find_people, photo_key, read_boxes, read_photo
 from seamwise.systems.gate.scenes import PICTURE_PX
 
@@ -27,9 +27,13 @@ def world_supply(difficulty: world.Difficulty | None = None) -> Supply:
 
     Made once, then kept in the user's cache. Validation and test have every label.
     """
-    code = b"".join(Path(str(module.__file__)).read_bytes() for module in (faces, scenes, world))
-    key = hashlib.sha256(code + Path(__file__).read_bytes() + repr(difficulty).encode()).hexdigest()[:12]
-    return Supply.cached(f"gate-{key}", lambda: _world_supply(difficulty))
+    return Supply.cached(f"gate-{_key(repr(difficulty))}", lambda: _world_supply(difficulty))
+
+
+def _key(made_from: str) -> str:
+    """A hash of what a supply is made from, and of the code that makes it."""
+    files = [Path(str(module.__file__)) for module in (faces, scenes, world, london, light)] + [Path(__file__)]
+    return hashlib.sha256(b"".join(f.read_bytes() for f in files) + made_from.encode()).hexdigest()[:12]
 
 
 def _world_supply(difficulty: world.Difficulty | None) -> Supply:
@@ -60,8 +64,8 @@ def _table(
 def real_supply(folders: Sequence[Path]) -> Supply:
     """Real faces: the London set's in the world's scenes to learn from, photographs of others for the test.
 
-    folders: the London set, then a folder of people. In the test photographs `boxes.csv`, where there is one, scores
-    the finder; nothing reads it for an answer. Raises InputError.
+    folders: the London set, then a folder of people. `boxes.csv` beside the people, where there is one, scores the
+    finder; nothing reads it for an answer. Made once, then kept in the user's cache. Raises InputError.
     """
     if len(folders) != 2:
         raise InputError(
@@ -69,7 +73,14 @@ def real_supply(folders: Sequence[Path]) -> Supply:
             expected="--data LONDON --data PEOPLE: the Face Research Lab London Set to learn from, people for the test",
             remedy="the README says where the London set is to be had",
         )
-    source, tested = folders
+    for folder in folders:
+        find_people(folder)  # what is wrong with a folder is told, whatever the cache holds
+    files = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
+    stated = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    return Supply.cached(f"gate-real-{_key(repr(stated))}", lambda: _real_supply(*folders))
+
+
+def _real_supply(source: Path, tested: Path) -> Supply:
     people = find_people(tested)
     shown = [(person, path) for person in people if len(person.photos) > 1 for path in person.photos]
     if not shown:

@@ -22,7 +22,7 @@ from torch.nn.functional import avg_pool2d, interpolate, pad
 
 from seamwise.shapes import Float, NDArray, Tensor
 
-BOX_PX, CELL_PX, RATIO = 32, 4, 1.25  # a face that the first look finds in a copy, and how copies shrink
+BOX_PX, CELL_PX, RATIO = 32, 4, 1.3  # a face that the first look finds in a copy, and how copies shrink
 N_WINDOW, N_PADDED = 10, 3  # cells that the first look sees, and how many of them may be off the picture
 N_COEFFICIENTS, N_HIDDEN = 5, 16
 CROP_PX, CONTEXT = 64, 4 / 3  # the second look: a square around the box, larger by this

@@ -33,6 +33,7 @@ _ROUNDING = 20 / 12  # the Laplacian's variance that comes of whole grey values 
 MIN_SEEN = (16, 8)  # a picture whose brightest greys are below, or that has a narrower range, shows nothing
 TAIL_FROM = 0.95
 MIN_SCORES = 100
+UNKNOWN = 1.0  # by how many standard deviations people are more alike at a gate of which nothing is known
 _SHAPES = (-0.5, 0.5)  # of a tail that can be fitted
 
 
@@ -107,21 +108,24 @@ class Tail:
         """What the highest of a stranger's similarities with the templates exceeds with probability `far`.
 
         These are taken as independent: as they rise and fall together, fewer strangers are let in, not more. Where
-        the templates of different people are more alike than different people are elsewhere, as under one camera
-        and light, so are strangers who come there: the threshold is raised by as much.
+        the templates of different people are more alike than different people are elsewhere, so are strangers who
+        come there: the threshold is raised by as much.
         """
         return self.similarity(-np.expm1(np.log1p(-far) / len(templates))) + self.more_alike(templates)
 
     def more_alike(self, templates: Float[NDArray, "people d"]) -> float:
-        """By how much more alike than usual: the medians' difference, less where it comes from few people.
+        """By how much more alike than usual people are here: the difference of the medians, never below 0.
 
-        Two people tell nothing, since they may be one under two names.
+        The fewer people, the more it is taken to be `UNKNOWN` instead. Two people tell nothing, since they may be
+        one under two names.
         """
         n_people = len(templates)
+        unknown = UNKNOWN * float(self.scores.std())
         if n_people < 3:
-            return 0.0
+            return unknown
         pairs = (templates @ templates.T)[np.triu_indices(n_people, 1)]
-        return max(0.0, float(np.median(pairs) - np.median(self.scores))) * (n_people - 1) / n_people
+        known = max(0.0, float(np.median(pairs) - np.median(self.scores)))
+        return known + (unknown - known) / n_people
 
 
 def check_far(far: float) -> None:

@@ -26,7 +26,7 @@ from seamwise.systems.gate.train_finder import fit_finder
 
 N_MORPHS, N_LOOKS, IN_A_ROOM = 1000, 12, 0.7  # new people; pictures of everybody; how many of these before a room
 N_ALIGNED, N_ALIGNED_MORPHS = 10_000, 200
-N_FOLDS, N_TIMES = 4, 20  # of people, for the impostor scores; how often each pair is compared
+N_FOLDS, N_TIMES = 4, 60  # of people, for the impostor scores; how many gates each comes to
 PARTS = ("finder", "align", "recognise")
 
 Watch = Callable[[str], None]
@@ -103,13 +103,30 @@ def _pictures(people: People, n_looks: int, seed: int, watch: Watch) -> UInt8[ND
 
 def _picture(rng: np.random.Generator, people: People, row: int) -> UInt8[NDArray, "p p"]:
     """Somebody in some light, before some background, by some camera."""
-    look = int(rng.integers(2))
-    layers = np.dstack([people.grey[row, look], people.alpha[row, look]])
-    layers = light.shown(layers, FRAME, UPRIGHT, light.any_pose(rng))
-    linear = light.relit(rng, layers[..., 0], UPRIGHT)
-    if rng.random() < IN_A_ROOM:
-        linear = in_a_room(rng, linear, layers[..., 1])
+    linear = _seen(rng, rng, people, row)
     return light.developed(rng, linear)
+
+
+def _picture_at(place: list[int], people: People, row: int) -> UInt8[NDArray, "p p"]:
+    """Somebody at a gate: light, room and camera are those of all who come there, pose and noise are their own."""
+    own, shared = np.random.default_rng([*place, row]), np.random.default_rng(place)
+    linear = _seen(own, shared, people, row)
+    exposure, contrast = np.exp(shared.uniform(np.log(0.06), np.log(0.75))), shared.uniform(0.55, 1.1)
+    blur, noise = shared.uniform(0.3, 1.2) * shared.integers(2), shared.uniform(0, 0.025)  # as `light.developed` does
+    picture = np.clip(linear * (exposure / max(float(linear.mean()), 0.02)), 0, 1) ** contrast
+    if blur:
+        picture = cv2.GaussianBlur(picture, (0, 0), blur)
+    picture = picture + noise * own.standard_normal(picture.shape, dtype=np.float32)
+    return np.asarray((picture * 255).clip(0, 255).astype(np.uint8))
+
+
+def _seen(own: np.random.Generator, place: np.random.Generator, people: People, row: int) -> Float[NDArray, "p p"]:
+    """Somebody's light, before a camera takes it: look and pose are their own."""
+    look = int(own.integers(2))
+    layers = np.dstack([people.grey[row, look], people.alpha[row, look]])
+    layers = light.shown(layers, FRAME, UPRIGHT, light.any_pose(own))
+    linear = light.relit(place, layers[..., 0], UPRIGHT)
+    return in_a_room(place, linear, layers[..., 1]) if place.random() < IN_A_ROOM else linear
 
 
 @torch.inference_mode()
@@ -129,7 +146,8 @@ def _impostors(
 ) -> Float[NDArray, " pairs"]:
     """How alike two different people are, both unknown to what compares them, and to the mixtures it learnt from.
 
-    Everybody in a light, before a background and by a camera of their own: before one gate, strangers are more alike.
+    Each time they come to another gate: to one light, room and camera. Only men are compared with men, and women with
+    women, where that is told: a stranger who is let in is seldom of the other sex, and a gate's people may all be men.
     """
     order = np.random.default_rng([seed, n_real]).permutation(n_real)
     fold_of = {everybody.name[row]: k % N_FOLDS for k, row in enumerate(order.tolist())}
@@ -138,12 +156,14 @@ def _impostors(
     for fold in range(N_FOLDS):
         known = np.array([all(fold_of[parent] != fold for parent in each) for each in parents])
         held = np.flatnonzero(~known[:n_real]).tolist()
+        gender = np.array([everybody.gender[row] for row in held])
+        pairs = np.triu(gender[:, None] == gender, 1)
         fitted = fit_projection(features[known[person]], person[known[person]], DIM)
         for time_ in range(N_TIMES):
-            pictures = [_picture(np.random.default_rng([seed, fold, time_, row]), everybody, row) for row in held]
+            pictures = [_picture_at([seed, fold, time_], everybody, row) for row in held]
             vectors = (_features(recognise, np.stack(pictures)) - fitted.mean) @ fitted.matrix
             vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-            scores.append((vectors @ vectors.T)[np.triu_indices(len(held), 1)])
+            scores.append((vectors @ vectors.T)[pairs])
         watch(f"impostors: {fold + 1} of {N_FOLDS} folds")
     return np.concatenate(scores)
 

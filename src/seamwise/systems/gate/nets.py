@@ -84,6 +84,19 @@ class Recognise(nn.Module):
         return likeness
 
 
+class Described(nn.Module):
+    """The most that is learned behind a designed descriptor: a projection, and the likeness to each person."""
+
+    def __init__(self, n_described: int, n_people: int, n_features: int = 96) -> None:
+        super().__init__()
+        self.project = nn.Linear(n_described, n_features)
+        self.likeness = Likeness(n_features, n_people)
+
+    def forward(self, description: Float[Tensor, "batch described"]) -> Float[Tensor, "batch people"]:
+        likeness: Tensor = self.likeness(self.project(description))
+        return likeness
+
+
 class Likeness(nn.Module):
     """Cosines of a picture's features with one direction a person of the training set."""
 

@@ -136,7 +136,8 @@ class Recognise(nn.Module):
 
     def features(self, face: Float[Tensor, "batch 1 p p"]) -> Float[Tensor, "batch features"]:
         """What is projected: no direction of it tells left from right."""
-        both: Tensor = self.hog(face) + self.hog(face.flip(3))
+        one, other = self.hog(torch.cat([face, face.flip(3)])).chunk(2)
+        both: Tensor = one + other
         return both / 2
 
     @torch.no_grad()

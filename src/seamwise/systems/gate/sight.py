@@ -15,7 +15,7 @@ from torch import nn
 from seamwise.errors import InputError
 from seamwise.shapes import Float, NDArray, Tensor
 from seamwise.systems.gate.aligner import Align, box_of, looked_at, window_of
-from seamwise.systems.gate.finder import Finder
+from seamwise.systems.gate.finder import THRESHOLD, Finder
 from seamwise.systems.gate.light import BOX_SIDE
 from seamwise.systems.gate.recogniser import UPRIGHT, Recognise
 
@@ -24,6 +24,7 @@ KIND, VERSION = "seamwise face gate", "1"  # of weights files
 CONTEXT = 2 * UPRIGHT.reach / BOX_SIDE  # how much larger than the face box that is which is recognised
 Module = TypeVar("Module", bound=nn.Module)
 
+SUREST = 0.0  # the log-odds from which on the surest of a photo is a face; `THRESHOLD` for the others
 SAME = 0.4  # eye distances: aligned faces whose eyes are nearer are one face
 
 
@@ -59,9 +60,14 @@ class Sight:
         self.impostor_scores, self.n_impostor_people = impostor_scores, n_impostor_people
 
     def look(self, photo: UInt8[NDArray, "h w 3"]) -> tuple[Face, ...]:
-        """The faces of a photo in red, green and blue, the largest first."""
+        """The faces of a photo in red, green and blue, the largest first.
+
+        The surest may be less sure than all others must be: a gate that takes something else for a face sees a
+        stranger, and one that misses a face keeps somebody out.
+        """
         grey = np.asarray(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY))
-        found = self.finder.find_faces(grey)
+        found = self.finder.find_faces(grey, threshold=SUREST)
+        found = found[:1] + [one for one in found[1:] if one.score > THRESHOLD]
         boxes = [(one.x - one.size / 2, one.y - one.size / 2, one.size) for one in found]
         faces = self.faces(grey, boxes, [one.score for one in found])
         return tuple(sorted(_distinct(faces), key=lambda face: -face.box[2]))

@@ -2,6 +2,9 @@
 
 Train, validation and test have different people. At test some are enrolled with one picture each, and all others'
 pictures and the rest of theirs are probes: the error is the share answered wrongly, half of them strangers'.
+
+Variants: descriptors that were designed (HOG, LBP) in the place of a learned embedding, and OpenCV's Haar cascade in
+the place of the learned finder; it comes as it is, and no gradient crosses it.
 """
 
 from collections.abc import Sequence
@@ -10,11 +13,18 @@ from pathlib import Path
 
 import torch
 
-from seamwise import Chain, Designed, Fit, Learned, Supply, Task
+from seamwise import Chain, Designed, Fit, Learned, Outside, Supply, Task
 from seamwise.shapes import Float, Int, Tensor
 from seamwise.systems.gate.answer import person_target
 from seamwise.systems.gate.data import N_LONDON, real_supply, world_supply
-from seamwise.systems.gate.nets import Direct, Find, Recognise, zoom
+from seamwise.systems.gate.designed import (
+    HOG_FEATURES,
+    LBP_FEATURES,
+    describe_by_hog,
+    describe_by_lbp,
+    find_by_haar,
+)
+from seamwise.systems.gate.nets import Described, Direct, Find, Recognise, zoom
 from seamwise.systems.gate.pictures import draw, read_picture, tell
 from seamwise.systems.gate.place import place
 from seamwise.systems.gate.world import N_PEOPLE
@@ -24,6 +34,9 @@ assert N_LONDON == N_TRAIN
 
 find = Learned("find", Find, "image", place)
 zoom_in = Designed("zoom", zoom, ("image", "place"), "face")
+haar = Outside("find", find_by_haar, "image", place)
+hog = Designed("describe", describe_by_hog, "face", "description")
+lbp = Designed("describe", describe_by_lbp, "face", "description")
 
 
 def stranger(person: Int[Tensor, " n"]) -> Float[Tensor, " people"]:
@@ -34,9 +47,17 @@ def stranger(person: Int[Tensor, " n"]) -> Float[Tensor, " people"]:
 def gate(supply: Supply, n_enrolled: int) -> Task:
     """The task on some supply; n_enrolled: how many people are enrolled at a time when it is scored."""
     person = person_target(N_TRAIN, n_enrolled)
+    recognise = Learned("recognise", partial(Recognise, N_TRAIN), "face", person)
+    by_hog = Learned("recognise", partial(Described, HOG_FEATURES, N_TRAIN), "description", person)
+    by_lbp = Learned("recognise", partial(Described, LBP_FEATURES, N_TRAIN), "description", person)
     return Task(
         name="gate",
-        chain={"learned": Chain([find, zoom_in, Learned("recognise", partial(Recognise, N_TRAIN), "face", person)])},
+        chain={
+            "learned": Chain([find, zoom_in, recognise]),
+            "hog": Chain([find, zoom_in, hog, by_hog]),
+            "lbp": Chain([find, zoom_in, lbp, by_lbp]),
+            "haar": Chain([haar, zoom_in, recognise]),
+        },
         answer=person,
         supply=supply,
         direct={
