@@ -83,9 +83,11 @@ def real_supply(folders: Sequence[Path]) -> Supply:
 def _real_supply(source: Path, tested: Path) -> Supply:
     people = find_people(tested)
     shown = [(person, path) for person in people if len(person.photos) > 1 for path in person.photos]
-    if not shown:
+    n_asked = len({person.name for person, _ in shown})
+    if n_asked < 2:
         raise InputError(
-            f"{tested}: nobody has two photographs", expected="one to enrol and one to ask about, at least"
+            f"{tested}: {n_asked} of {len(people)} people have two photographs or more",
+            expected="two such people at least: one photograph to enrol, others to ask about",
         )
     parts = {part: london.people(source, part) for part in ("train", "validation")}
     learnt = london.morphs(parts["train"], N_LONDON - len(parts["train"].name))
