@@ -22,6 +22,7 @@ class Face:
     box: tuple[float, float, float]
     crop: np.ndarray
     embedding: np.ndarray
+    score: float = 5.0
 
 
 class ColourSight:
@@ -342,3 +343,9 @@ def test_blur_is_measured_in_pixels_of_the_aligned_face():
     sharp = [flaw(SIGHT.look(alone("anna", blur=blur))) is None for blur in (0.5, 1, 4, 8)]
     assert sharp == [True, True, False, False]
     assert gate_module.MIN_SHARP < 0.08
+
+
+def test_what_is_hardly_a_face_is_not_enrolled():
+    (seen,) = SIGHT.look(scene(("anna", 80, 60, 100)))
+    assert flaw([seen]) is None
+    assert "sure" in str(flaw([Face(seen.box, seen.crop, seen.embedding, score=0.5)]))

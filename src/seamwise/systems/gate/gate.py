@@ -24,6 +24,7 @@ Square = tuple[float, float, float]  # left, top, side, px of the photograph
 Watch = Callable[[int, int], None]  # is told how many are done, of how many
 
 MIN_FACE_PX = 48
+MIN_SURE = 2.0  # log-odds that it is a face: at the gate a false one does no harm, enrolled it would
 SECOND_FACE = 0.5  # of the largest face's side: from there on it is not clear who is meant
 INNER = (slice(16, 56), slice(14, 50))  # of the aligned face: without hair, ears and what is behind
 MIN_LIGHT = 40  # the median grey of the inner face
@@ -39,10 +40,12 @@ _SHAPES = (-0.5, 0.5)  # of a tail that can be fitted
 
 @runtime_checkable
 class AnyFace(Protocol):
-    """A face that was found: where, the face itself upright and aligned, and its embedding of unit length."""
+    """A face that was found: where, how surely, the face itself upright and aligned, its embedding of unit length."""
 
     @property
     def box(self) -> Square: ...
+    @property
+    def score(self) -> float: ...
     @property
     def crop(self) -> UInt8[NDArray, "64 64"]: ...
     @property
@@ -151,6 +154,8 @@ def flaw(faces: Sequence[AnyFace]) -> str | None:
     """Why a photograph with these faces may not be enrolled, or None."""
     if not faces:
         return "no face"
+    if faces[0].score < MIN_SURE:
+        return f"no face that is sure to be one (log-odds {faces[0].score:.1f}; at least {MIN_SURE:g})"
     side = faces[0].box[2]
     if len(faces) > 1 and faces[1].box[2] >= SECOND_FACE * side:
         return f"two faces (of {side:.0f} and {faces[1].box[2]:.0f} px; the second at least half as large)"
