@@ -23,7 +23,7 @@ WHO = ("anna", "ben", "carl")
 @pytest.fixture
 def run(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(commands, "_sight", lambda weights: SIGHT)
+    monkeypatch.setattr(commands, "_sight", lambda model: SIGHT)
 
     def call(*words):
         monkeypatch.setattr(sys, "argv", ["seamwise", *words])

@@ -34,7 +34,12 @@ _options: dict[str, Any] = {"add_completion": False, "pretty_exceptions_enable":
 _predict, _eval = typer.Typer(**_options), typer.Typer(**_options)
 apps = {"predict": _predict, "eval": _eval}
 
-Weights = Annotated[Path | None, typer.Option(help="Weights to see with; those that came with it by default.")]
+ModelPath = Annotated[
+    Path | None,
+    typer.Option(
+        "--model", help="What to see with: a folder that `train gate` wrote, or weights; the shipped ones by default."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
 
@@ -51,7 +56,7 @@ def predict(
     every: Annotated[int, typer.Option(metavar="N", help="Of a video: look at every N-th frame.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Folder for pictures and videos of what was seen.")] = None,
     log: Annotated[Path | None, typer.Option(help="File that each decision is appended to, as a line of JSON.")] = None,
-    weights: Weights = None,
+    model: ModelPath = None,
     as_json: Json = False,
 ) -> None:
     """A gate: it opens to those who are enrolled, and says why where it does not.
@@ -67,7 +72,7 @@ def predict(
     with ExitStack() as stack:
         teller = _Teller(as_json, None if log is None else stack.enter_context(_appended(log)))
         with redirect_stdout(sys.stderr), _Steps("photographs enrolled") as steps:
-            gate = Gate.enrol(people, _sight(weights), far, steps.at)
+            gate = Gate.enrol(people, _sight(model), far, steps.at)
         n_failed = _tell_enrolment(gate)
         places = _Places(out)
         for source in sources:
@@ -81,7 +86,7 @@ def evaluate(
     data: Annotated[Path, typer.Option(help="A folder with a sub-folder of photographs a person.")],
     enrol: Annotated[int, typer.Option(metavar="K", help="How many photographs of each person are enrolled.")] = 1,
     choices: Annotated[int, typer.Option(help="How often other photographs are drawn to be enrolled.")] = 50,
-    weights: Weights = None,
+    model: ModelPath = None,
     refuse: Annotated[
         bool, typer.Option("--refuse/--no-refuse", help="Whether unclear photographs are refused at enrolment.")
     ] = True,
@@ -95,7 +100,7 @@ def evaluate(
     _check_count("--choices", choices, MIN_CHOICES)
     people = find_people(data)
     with redirect_stdout(sys.stderr):
-        sight = _sight(weights)
+        sight = _sight(model)
         tail = Tail.of(sight.impostor_scores)
         with _Steps("photographs looked at") as steps:
             faces = _look_at(people, sight, refuse, steps)
@@ -118,10 +123,14 @@ def evaluate(
     print(json.dumps(told) if as_json else _score_lines(told, enrol))
 
 
-def _sight(weights: Path | None) -> AnySight:
+def _sight(model: Path | None) -> AnySight:
+    if model is not None and model.is_dir():
+        from seamwise.systems.gate.studied import load_studied
+
+        return load_studied(model)
     from seamwise.systems.gate.sight import load_sight
 
-    return load_sight(weights)
+    return load_sight(model)
 
 
 def _check_count(option: str, n: int, least: int = 1) -> None:

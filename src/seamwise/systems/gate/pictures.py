@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from seamwise.shapes import NDArray
+from seamwise.shapes import Float, NDArray
 from seamwise.systems.gate.data import framed
 from seamwise.systems.gate.nets import sure
 from seamwise.systems.gate.photos import read_photo
@@ -27,7 +27,7 @@ def tell(written: Item) -> dict[str, Any]:
     """Whom of the training set the face is most like, and where it is, in px of the picture of 96 px."""
     told: dict[str, Any] = {"most_like": int(written["person"].argmax()), "likeness": float(written["person"].max())}
     if "place" in written:
-        told["box"] = [round(value, 1) for value in _box(written)]
+        told["box"] = [round(value, 1) for value in box_found(written["place"])]
     return told
 
 
@@ -39,7 +39,7 @@ def draw(item: Item, written: Item) -> UInt8[NDArray, "height width 3"]:
         _frame(picture, item["place"].tolist(), TRUE)
     if "place" not in written:
         return picture
-    _frame(picture, _box(written), FOUND)
+    _frame(picture, box_found(written["place"]), FOUND)
     face = written["face"]
     grey = (255 * (face - face.min()) / max(float(np.ptp(face)), 1e-6)).astype(np.uint8)
     zoomed = np.asarray(cv2.resize(grey, (side // 2, side // 2), interpolation=cv2.INTER_NEAREST))
@@ -48,8 +48,9 @@ def draw(item: Item, written: Item) -> UInt8[NDArray, "height width 3"]:
     return np.concatenate([picture, beside], axis=1)
 
 
-def _box(written: Item) -> list[float]:
-    found, _ = sure(torch.from_numpy(written["place"])[None])
+def box_found(place: Float[NDArray, " cells"]) -> list[float]:
+    """The face box (left, top, side) that shares of cells stand for, in px of the picture of 96 px."""
+    found, _ = sure(torch.from_numpy(place)[None])
     column, row, log_side = found[0].tolist()
     side = float(np.exp(log_side))
     return [column - side / 2, row - side / 2, side]
