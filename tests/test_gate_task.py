@@ -11,15 +11,17 @@ from test_gate_london import marks, photo
 from torch import nn
 
 import seamwise.systems.gate
-from seamwise import Chain, Learned, Supply, Task, load_task, testing
+from seamwise import Chain, Fit, Learned, Supply, Task, load_task, testing, train
 from seamwise.errors import InputError, TaskError
 from seamwise.evaluate import evaluate
 from seamwise.fit import write
 from seamwise.systems.gate import data, london, nets, place, world
 from seamwise.systems.gate.answer import GateError, known_person, likeness_loss, person_target
 from seamwise.systems.gate.data import framed, real_supply
+from seamwise.systems.gate.gate import flaw
 from seamwise.systems.gate.nets import N_CELLS, N_SIDE, PATCH_PX, Find, cells, expected, levels, sharp, sure, zoom
 from seamwise.systems.gate.pictures import read_picture
+from seamwise.systems.gate.studied import StudiedSight
 from seamwise.testing import check_task
 
 MODULE = "seamwise.systems.gate.task"
@@ -325,7 +327,7 @@ def test_real_data_that_will_not_do_are_told(visitors, small_london, tmp_path):
     with pytest.raises(InputError, match="not the London set"):
         real_supply([visitors, visitors])
     save(tmp_path / "single/dee/1.png", np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8))
-    with pytest.raises(InputError, match="nobody has two photographs"):
+    with pytest.raises(InputError, match="0 of 1 people have two photographs or more"):
         real_supply([small_london, tmp_path / "single"])
     with pytest.raises(InputError, match="no such folder"):
         real_supply([small_london, tmp_path / "none"])
@@ -457,3 +459,17 @@ def test_the_gate_keeps_the_contract(gate, monkeypatch):
     learned, direct = gate.task.variants["learned"], gate.task.direct["direct"]
     quicker = replace(gate.task, chain=learned, direct=direct, fit=replace(gate.task.fit, batch=8))
     assert check_task(quicker) == ()
+
+
+def test_a_network_of_the_study_sees_for_the_gate(gate, drawn):
+    quick = gate.task.with_fit(Fit(rates=(1e-3,), max_steps=1, min_steps=0, eval_every=1, batch=4, start_small=0))
+    sight = StudiedSight(train(quick, "endtoend", 8))
+    photo = np.repeat(drawn.image[0, 0][..., None], 3, axis=2).repeat(2, axis=0).repeat(2, axis=1)
+    (face,) = sight.look(photo)
+    np.testing.assert_allclose(np.linalg.norm(face.embedding), 1, rtol=1e-5)
+    assert -20 < face.box[0] < 192
+    assert 30 < face.box[2] < 150
+    assert face.crop.shape == (64, 64)
+    assert (np.diff(sight.impostor_scores) >= 0).all()
+    assert sight.n_impostor_people == len(set(quick.supply.fields["person"][quick.supply.rows("validation")].tolist()))
+    assert flaw([face]) != "no face"
