@@ -68,6 +68,8 @@ def _calibrated(task: Task, net: ChainNet, target: Target) -> Target:
     if target.calibrate is None:
         return target
     rows = task.supply.rows("validation", target.field)
+    if not len(rows):
+        return target
     written = write(net, task.supply.take(net.chain.inputs, rows), [target.field])[target.field]
     labels = task.supply.take([target.field], rows)[target.field]
     return replace(target, metric=target.calibrate(written, labels))
@@ -81,7 +83,7 @@ def _stage_score(
         stage=stage.name,
         error=error,
         error_on_gold_input=_on_gold_input(task, net, stage, target, rows),
-        trivial=trivial_error(task, target, rows),
+        trivial=trivial_error(task, task.targets(net.chain)[target.field], rows),  # its own threshold, not a network's
         unit=target.unit,
     )
 
