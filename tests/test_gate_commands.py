@@ -82,8 +82,8 @@ def test_a_model_of_the_task_goes_to_the_command_of_every_task(run, monkeypatch)
         assert run("eval", "gate", *words).returncode == 0
     assert run("predict", "gate", "--model", "m", "a.png").returncode == 0
     assert len(reached) == 3
-    for words in (["--data", "d", "--model", "m"], []):
-        assert "Usage: seamwise eval gate" in refused(run("eval", "gate", *words))
+    assert "d: no such folder" in refused(run("eval", "gate", "--data", "d", "--model", "m"))
+    assert "Usage: seamwise eval gate" in refused(run("eval", "gate"))
 
 
 def test_photographs(run, people, tmp_path):
@@ -160,7 +160,10 @@ def test_files_that_cannot_be_read_are_named_and_the_others_go_on(run, people, t
     told = refused(done)
     assert all(f"error: {name}: " in told for name in bad), told
     assert "huge.png: too large" in told
-    assert [each["file"] for each in lines(done)] == [good]
+    closed = lines(done)
+    assert [each["file"] for each in closed[-1:]] == [good]
+    assert {each["reason"] for each in closed[:-1]} == {"cannot see"}
+    assert not any(each["open"] for each in closed[:-1])
 
 
 def test_unusable_photographs_at_enrolment(run, tmp_path):
@@ -322,3 +325,19 @@ def test_many_photographs_tell_the_time_left(run, scored, monkeypatch):
     assert " of 12, " in done.stderr
     assert " s left: photographs looked at" in done.stderr
     assert len(lines(done)) == 1
+
+
+def test_pictures_never_replace_what_was_asked_about_or_enrolled(run, people, tmp_path):
+    visitor = tmp_path / "kept/visitor.png"
+    visitor.parent.mkdir()
+    visitor.write_bytes(next(people.rglob("*.png")).read_bytes())
+    before = visitor.read_bytes()
+    enrolled(run, people, str(visitor), "--out", str(visitor.parent))
+    assert visitor.read_bytes() == before
+    assert (visitor.parent / "visitor-2.png").is_file()
+
+
+def test_places_that_cannot_be_written_are_refused_before_anybody_is_enrolled(run, people, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert "--out" in refused(enrolled(run, people, "a.png", "--out", str(tmp_path / "file")))
+    assert "--log" in refused(enrolled(run, people, "a.png", "--log", str(tmp_path)))

@@ -177,3 +177,9 @@ def test_same_seed_same_small_finder(tmp_path, monkeypatch):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
     assert told
     assert sum(each.numel() * each.element_size() for each in found.state_dict().values()) < 1e6
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (8, 8), (16, 1000), (700, 17)])
+def test_pictures_of_any_shape_can_be_looked_at(shape):
+    finder = Finder()
+    assert isinstance(finder.find_faces(np.full(shape, 120, dtype=np.uint8)), list)

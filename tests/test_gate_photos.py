@@ -212,7 +212,7 @@ def test_people_are_found_in_folders_and_beside_them(tmp_path):
     (tmp_path / ".git").mkdir()
     (tmp_path / "zoe/3.jpg").write_text("zoe/10.png")  # a copy
     found = {person.name: [photo.name for photo in person.photos] for person in find_people(tmp_path)}
-    assert found == {"ann": ["x.jpeg"], "bob": ["bob.webp"], "zoe": ["10.png", "2.JPG"]}
+    assert found == {"ann": ["x.jpeg"], "bob": ["bob.webp"], "nobody": [], "zoe": ["10.png", "2.JPG"]}
     assert list(found) == sorted(found)
 
 

@@ -1,6 +1,7 @@
 """What a person runs of the gate: `seamwise predict gate` and `seamwise eval gate`."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -28,6 +29,7 @@ from seamwise.systems.gate.video import Video, VideoFile
 from seamwise.trial import storage_error, write_whole
 
 SHOW_AFTER_S, SHOW_EVERY_S = 2.0, 10.0
+MOST_CHOICES = 10_000
 STATED = {"5pct": 0.05, "1pct": 0.01, "01pct": 0.001}
 
 _options: dict[str, Any] = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": None}
@@ -52,7 +54,9 @@ def predict(
         Path, typer.Option(metavar="PEOPLE_DIR", help="A folder with a sub-folder of photographs a person.")
     ],
     far: Annotated[float, typer.Option(help="The probability that a stranger who comes once is let in.")] = 0.01,
-    frames: Annotated[int, typer.Option(help="Of a video: open after so many of the same person in a row.")] = 3,
+    frames: Annotated[
+        int, typer.Option(help="Of a video: open after so many frames looked at, in a row, with one person.")
+    ] = 3,
     every: Annotated[int, typer.Option(metavar="N", help="Of a video: look at every N-th frame.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Folder for pictures and videos of what was seen.")] = None,
     log: Annotated[Path | None, typer.Option(help="File that each decision is appended to, as a line of JSON.")] = None,
@@ -71,10 +75,10 @@ def predict(
     people = find_people(enrol)
     with ExitStack() as stack:
         teller = _Teller(as_json, None if log is None else stack.enter_context(_appended(log)))
+        places = _Places(out, [*sources, *(str(photo) for person in people for photo in person.photos)])
         with redirect_stdout(sys.stderr), _Steps("photographs enrolled") as steps:
             gate = Gate.enrol(people, _sight(model), far, steps.at)
         n_failed = _tell_enrolment(gate)
-        places = _Places(out)
         for source in sources:
             n_failed += _answer(gate, source, frames, every, places, teller)
     if n_failed:
@@ -98,6 +102,8 @@ def evaluate(
     """
     _check_count("--enrol", enrol)
     _check_count("--choices", choices, MIN_CHOICES)
+    if choices > MOST_CHOICES:
+        raise InputError(f"--choices {choices}", expected=f"at most {MOST_CHOICES:,}")
     people = find_people(data)
     with redirect_stdout(sys.stderr):
         sight = _sight(model)
@@ -142,7 +148,7 @@ def _appended(path: Path) -> IO[str]:
     try:
         return path.open("a", encoding="utf-8")
     except OSError as error:
-        raise storage_error(path, error) from error
+        raise InputError(f"--log {path}: cannot be written", given=str(error.strerror)) from None
 
 
 def _tell_enrolment(gate: Gate) -> int:
@@ -154,6 +160,8 @@ def _tell_enrolment(gate: Gate) -> int:
             print(f"{'error' if photo.unreadable else 'not enrolled'}: {photo}", file=sys.stderr)
     for refused in gate.refused:
         _tell_error(refused.error)
+    if gate.threshold >= 1:
+        print("warning: nobody can be let in at so low a false-accept rate; give a higher --far", file=sys.stderr)
     for one, two, score in gate.alike:
         told = f"{one} and {two} are as alike as one person ({score:.2f}, threshold {gate.threshold:.2f})"
         print(f"warning: {told}: each may be let in as the other", file=sys.stderr)
@@ -177,6 +185,7 @@ def _answer(gate: Gate, source: str, n_frames: int, every: int, places: "_Places
         if place is not None:
             write_whole(place, _png(video.draw(found, decision)))
     except InputError as error:
+        teller.say(source, gate.blind)
         _tell_error(error, source)
         return 1
     return 0
@@ -277,26 +286,39 @@ def _said(source: str, decision: Decision, frame: int | None, time_s: float | No
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.2g}" if share >= 1e-5 else "0"
+    if 0 < share < 1e-5:
+        return "under 0.001"
+    return f"{100 * share:.3g}" if share >= 0.1 else f"{100 * share:.2g}"
 
 
 @final
 class _Places:
-    """Where pictures of what was seen go: each source its own file, also where two have one name."""
+    """Where pictures of what was seen go: each source its own file, also where two have one name, and none of `kept`.
 
-    def __init__(self, folder: Path | None) -> None:
+    Raises InputError where the folder cannot be made or written.
+    """
+
+    def __init__(self, folder: Path | None, kept: Sequence[str] = ()) -> None:
         self._folder = folder
-        self._taken: set[str] = set()
+        self._taken: set[Path] = {Path(path).resolve() for path in kept}
+        if folder is None:
+            return
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"--out {folder}: no folder can be made there", given=str(error.strerror)) from None
+        if not os.access(folder, os.W_OK):
+            raise InputError(f"--out {folder}: may not be written", remedy="give another folder")
 
     def of(self, source: str, suffix: str) -> Path | None:
         if self._folder is None:
             return None
         stem = name = source.replace(":", "-") if video.is_camera(source) else Path(source).stem
         number = 1
-        while name + suffix in self._taken:
+        while (place := (self._folder / (name + suffix)).resolve()) in self._taken:
             number += 1
             name = f"{stem}-{number}"
-        self._taken.add(name + suffix)
+        self._taken.add(place)
         return self._folder / (name + suffix)
 
 
@@ -354,6 +376,9 @@ def _look_at(people: Sequence[Person], sight: AnySight, refuse: bool, steps: _St
     """Every photograph of everybody. Raises InputError where there is no face at all."""
     found: list[tuple[int, Float[NDArray, " d"] | None, bool]] = []
     every = [(k, path) for k, person in enumerate(people) for path in person.photos]
+    for person in people:
+        if not person.photos:
+            print(f"note: {person.name}: no photographs", file=sys.stderr)
     for n_done, (k, path) in enumerate(every, start=1):
         try:
             faces = sight.look(read_photo(path))

@@ -73,9 +73,10 @@ def real_supply(folders: Sequence[Path]) -> Supply:
             expected="--data LONDON --data PEOPLE: the Face Research Lab London Set to learn from, people for the test",
             remedy="the README says where the London set is to be had",
         )
-    for folder in folders:
-        find_people(folder)  # what is wrong with a folder is told, whatever the cache holds
-    files = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
+    source, tested = folders
+    london.check(source)
+    _check_apart(source, tested)
+    files = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
     stated = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     return Supply.cached(f"gate-real-{_key(repr(stated))}", lambda: _real_supply(*folders))
 
@@ -106,6 +107,20 @@ def _real_supply(source: Path, tested: Path) -> Supply:
         },
         prices=PRICES,
     )
+
+
+def _check_apart(source: Path, tested: Path) -> None:
+    """Raises InputError where a photograph to learn from is one of the test's too."""
+    sizes = {path.stat().st_size for person in find_people(source) for path in person.photos}
+    shared = [path for person in find_people(tested) for path in person.photos if path.stat().st_size in sizes]
+    known = {path.read_bytes() for person in find_people(source) for path in person.photos} if shared else set()
+    twice = next((path for path in shared if path.read_bytes() in known), None)
+    if twice is not None:
+        raise InputError(
+            f"{twice}: a photograph of the test is one to learn from too",
+            expected="a test of people whom nothing learnt from",
+            remedy="give another folder of people as the second --data",
+        )
 
 
 def _set_in(

@@ -29,6 +29,8 @@ CROP_PX, CONTEXT = 64, 4 / 3  # the second look: a square around the box, larger
 SPREAD = (0.1, 0.1, 0.15)  # what a correction of 1 means: across and down in box sides, size in logarithms
 N_AT_FIRST, LIKED = 16, -3.0  # how many places are looked at again, and from what first score on
 LEAST_SHARE, LEAST_PX = 0.1, 32.0  # the smallest face looked for, of the longer side
+WIDE_SHARE = 1 / 6.5  # the same of the shorter side
+LEAST_COPY_PX = 64
 THRESHOLD = 2.0  # one false face in 25 simulated scenes, which are full of things like faces
 SAME = 0.35  # two boxes that overlap this much (intersection over union) are one face
 WITHIN = 0.5  # of the smaller box: then it is part of the larger
@@ -116,11 +118,11 @@ class Finder(nn.Module):
     ) -> list[Found]:
         """The faces of a photograph, best first.
 
-        Without `min_size_px`, the smallest looked for is a tenth of the longer side: a smaller one costs time, which
-        grows with the inverse of its square.
+        Without `min_size_px`, the smallest looked for is a tenth of the longer side, less in a very wide or high
+        photograph: a smaller one costs time, which grows with the inverse of its square.
         """
         if min_size_px is None:
-            min_size_px = max(LEAST_PX, LEAST_SHARE * max(grey.shape))
+            min_size_px = max(LEAST_PX, min(LEAST_SHARE * max(grey.shape), WIDE_SHARE * min(grey.shape)))
         boxes = self.candidates(grey, min_size_px)[:, :3]
         boxes, score = self._moved(grey, boxes)
         keep = [k for k in distinct(boxes, score, SAME, WITHIN) if score[k] > threshold - 3]
@@ -136,6 +138,8 @@ class Finder(nn.Module):
         scale = min(BOX_PX / min_size_px, 1)
         size = tuple(max(round(side * scale), 1) for side in grey.shape[::-1])
         copy = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+        below, beside = (max(0, LEAST_COPY_PX - side) for side in copy.shape)
+        copy = cv2.copyMakeBorder(copy, 0, below, 0, beside, cv2.BORDER_REPLICATE)
         image = torch.from_numpy(copy)[None, None].float() / 255
         levels = [scores[0].numpy() for scores in self(image)]
         found = np.concatenate([peaks(scores, RATIO**k) for k, scores in enumerate(levels)])

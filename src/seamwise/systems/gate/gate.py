@@ -216,6 +216,11 @@ class Refused:
     @property
     def error(self) -> InputError:
         """What to tell of it."""
+        if not self.photos:
+            return InputError(
+                f"{self.name}: not enrolled, no photographs",
+                remedy=f"add a photograph of {self.name} alone, from the front, or remove the folder",
+            )
         return InputError(
             f"{self.name}: not enrolled, none of {len(self.photos)} photographs will do",
             given="\n            ".join(map(str, self.photos)),
@@ -303,7 +308,10 @@ class Gate:
         return self._closed("cannot see", ())
 
     def decide(self, photo: UInt8[NDArray, "height width 3"]) -> Decision:
-        """Whether the gate opens to what one picture shows."""
+        """Whether the gate opens to what one picture shows. Raises InputError where it is no picture of 8 bits."""
+        if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or not photo.size:
+            given, expected = f"{photo.dtype} {list(photo.shape)}", "uint8 [height, width, 3]: red, green, blue"
+            raise InputError("a picture that the gate cannot look at", given=given, expected=expected)
         faces = tuple(self.sight.look(photo))
         if not faces:
             return self.blind if _shows_nothing(photo) else self._closed("no face", ())
@@ -315,7 +323,12 @@ class Gate:
         return replace(self._closed("", seen), open=True)
 
     def watch(self, frames: Iterable[UInt8[NDArray, "height width 3"]], n_frames: int = 3) -> Iterator[Decision]:
-        """Decide frame by frame; it opens once the same person was seen in `n_frames` frames one after the other."""
+        """Decide frame by frame; it opens once the same person was seen in `n_frames` frames one after the other.
+
+        Raises InputError where that is no number of frames.
+        """
+        if n_frames < 1:
+            raise InputError(f"{n_frames} frames before the gate opens", expected="1 or more")
         run, last = 0, None
         for frame in frames:
             decision = self.decide(frame)

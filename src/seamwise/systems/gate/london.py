@@ -104,6 +104,11 @@ def people(folder: Path, part: Part | None = None, told: Callable[[str], None] =
     return People(names, tuple(gender.get(name, "") for name in names), grey, alpha, landmarks)
 
 
+def check(folder: Path) -> None:
+    """Raises InputError where a folder is not the London set."""
+    _landmarks(folder)
+
+
 def _landmarks(folder: Path) -> dict[str, Float[NDArray, "189 2"]]:
     path, expected = folder / LANDMARKS, "person folders with neutral.jpg and smiling.jpg, and " + LANDMARKS
     if not path.is_file():

@@ -9,7 +9,7 @@ import warnings
 import zlib
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -276,8 +276,9 @@ def check_box(box: Box, photo_shape: tuple[int, ...], where: str) -> None:
 def find_people(folder: Path) -> list[Person]:
     """Who is in a folder, by name: each sub-folder a person, and each photograph beside them a person of its own.
 
-    Only files with a picture's suffix count; hidden ones do not. A photograph that is there twice under one name
-    counts once. Raises InputError where nobody is found, or where one photograph goes under two names.
+    Only files with a picture's suffix count; hidden ones do not. Somebody whose folder has none, or cannot be read, is
+    there without photographs. A photograph that is there twice under one name counts once. Raises InputError where
+    nobody is found, or where one photograph goes under two names.
     """
     if not folder.is_dir():
         given = "a file" if folder.exists() else ""
@@ -285,19 +286,25 @@ def find_people(folder: Path) -> list[Person]:
     people = []
     for path in _listed(folder):
         if path.is_dir():
-            people.append(Person(path.name, tuple(photo for photo in _listed(path) if _is_picture(photo))))
+            people.append(Person(path.name, _photos_in(path)))
         elif _is_picture(path):
             people.append(Person(path.stem, (path,)))
-    people = sorted((person for person in people if person.photos), key=lambda person: person.name)
-    if not people:
+    people = sorted(people, key=lambda person: person.name)
+    if not any(person.photos for person in people):
         given = f"{len(_listed(folder))} files and folders, none with photographs"
         expected = "a sub-folder a person, with photographs in it: " + " ".join(SUFFIXES)
         raise InputError(f"{folder}: nobody in it", given=given, expected=expected)
     for one, two in pairwise(people):
         if one.name == two.name:
-            given = f"{one.photos[0]} and {two.photos[0]}"
+            given = "a folder and a photograph"
             raise InputError(f"{folder}: two people are called {one.name}", given=given, remedy="rename one of them")
     return _without_copies(people)
+
+
+def _photos_in(folder: Path) -> tuple[Path, ...]:
+    with suppress(InputError):
+        return tuple(photo for photo in _listed(folder) if _is_picture(photo))
+    return ()
 
 
 def _listed(folder: Path) -> list[Path]:
@@ -321,7 +328,8 @@ def _without_copies(people: list[Person]) -> list[Person]:
         photos = []
         for photo in person.photos:
             alone = size[photo] == 0 or n_of_size[size[photo]] == 1
-            name, other = (person.name, photo) if alone else first.setdefault(_digest(photo), (person.name, photo))
+            digest = None if alone else _digest(photo)
+            name, other = first.setdefault(digest, (person.name, photo)) if digest else (person.name, photo)
             if name != person.name:
                 what = f"one photograph of two people, {name} and {person.name}"
                 raise InputError(what, given=f"{other} and {photo}", remedy="remove it where it does not belong")
@@ -335,9 +343,10 @@ def _size(photo: Path) -> int:
     return photo.stat().st_size if photo.is_file() else 0
 
 
-def _digest(photo: Path) -> str:
+def _digest(photo: Path) -> str | None:
+    """None where it cannot be read, which `read_photo` tells."""
     try:
         with photo.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"{photo}: cannot be read", given=str(error.strerror)) from None
+    except OSError:
+        return None

@@ -124,9 +124,9 @@ def scores(
         if k < N_RESAMPLED:
             moved += (comparisons.rates(draws) - rate) / N_RESAMPLED
     hits, rates, n_probes = hits / n_choices, rates / n_choices, sets.n_photos - n_enrol
-    identification = _interval(hits.sum() / n_probes.sum(), (draws @ hits) / (draws @ n_probes), level)
+    identification = _interval(hits.sum() / n_probes.sum(), (draws @ hits) / (draws @ n_probes), level, sets.n_people)
     drawn = (rates + moved).clip(0, 1)
-    strict, stricter, eer = (_interval(rates[0, k], drawn[:, k], level) for k in range(3))
+    strict, stricter, eer = (_interval(rates[0, k], drawn[:, k], level, sets.n_people) for k in range(3))
     return GateScores(
         identification,
         strict,
@@ -175,7 +175,8 @@ def open_set(
             counts[k] += np.bincount(own[probes], minlength=sets.n_people)
     share = _open_shares(np.ones((1, sets.n_people)) @ counts.T)[0]
     drawn = _open_shares(_draws(sets.n_people, n_draws, seed) @ counts.T)
-    error, accept, reject, mistaken, true = (_interval(share[k], drawn[:, k], level) for k in range(5))
+    spread = [_interval(share[k], drawn[:, k], level, sets.n_people) for k in range(5)]
+    error, accept, reject, mistaken, true = spread
     return OpenScores(
         error,
         accept,
@@ -395,6 +396,9 @@ def _draws(n_people: int, n_draws: int, seed: int) -> Float[NDArray, "draws peop
     return drawn
 
 
-def _interval(mean: float, draws: Float[NDArray, " draws"], level: float) -> Interval:
+def _interval(mean: float, draws: Float[NDArray, " draws"], level: float, n_people: int) -> Interval:
+    """By resampling; where all people agree, as if each were one attempt, since resampling them shows no spread."""
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    if low == high and mean in (0, 1):
+        return far_interval(n_people * round(mean), n_people, level)
     return Interval(float(mean), min(float(low), float(mean)), max(float(high), float(mean)))

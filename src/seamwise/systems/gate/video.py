@@ -3,6 +3,7 @@
 import math
 import os
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from seamwise.trial import storage_error
 
 SUFFIXES = (".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".3gp", ".mjpeg", ".mjpg")
 USUAL_FPS = 25.0
+LONGEST_NAME = 24  # letters, as drawn
 OPEN, CLOSED, OTHER = (40, 160, 60), (210, 50, 40), (70, 130, 220)
 
 
@@ -132,7 +134,8 @@ def draw(photo: UInt8[NDArray, "height width 3"], decision: Decision) -> UInt8[N
     for k, face in reversed(list(enumerate(decision.faces))):
         tone = colour if k == 0 else OTHER
         _square(ink, face.box, tone, max(1, size // 8))
-        name = face.who or "stranger"
+        name = unicodedata.normalize("NFC", face.who or "stranger")
+        name = name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
         label = f"{name} {face.score:.2f}" if math.isfinite(face.score) else name
         _label(ink, (face.box[0], face.box[1] - 1.4 * size), label, tone, font)
     _label(ink, (0, 0), "OPEN" if decision.open else f"CLOSED: {decision.reason}", colour, font)
