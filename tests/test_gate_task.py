@@ -473,3 +473,10 @@ def test_a_network_of_the_study_sees_for_the_gate(gate, drawn):
     assert (np.diff(sight.impostor_scores) >= 0).all()
     assert sight.n_impostor_people == len(set(quick.supply.fields["person"][quick.supply.rows("validation")].tolist()))
     assert flaw([face]) != "no face"
+
+
+def test_half_of_what_is_asked_are_strangers_also_where_few_are_ever_enrolled():
+    nobody_told_apart = torch.ones(300, 10)
+    person = torch.arange(100).repeat_interleave(3)
+    error = GateError(2, n_rounds=4)(nobody_told_apart, person)  # all are turned away: strangers rightly
+    assert float(error.mean()) == pytest.approx(0.5)

@@ -47,7 +47,8 @@ class GateError:
 
     Each of `n_rounds` times `n_enrolled` people are drawn and one picture of each is enrolled; every other picture is a
     probe: of somebody enrolled, to be let in by the right name, or of a stranger, to be turned away. A picture's error
-    is the mean of its error as enrolled and its error as stranger. threshold: None sets it on the very pictures that
+    is the mean of its error as enrolled and its error as stranger (where it was never one of them, the others of that
+    kind count for it, so that half of all are strangers). threshold: None sets it on the very pictures that
     are scored, so that `far` of the strangers among them are let in; `calibrate` sets it on others.
     """
 
@@ -67,8 +68,9 @@ class GateError:
                 wrong[kind] += failed & chosen
                 seen[kind] += chosen
         rate = np.divide(wrong, seen, out=np.zeros((2, n)), where=seen > 0)
-        kinds = (seen > 0).sum(0)
-        return torch.from_numpy(rate.sum(0) / np.maximum(kinds, 1)).float()
+        # each kind of probe counts half, also where some pictures were never of one kind
+        weight = n / np.maximum((seen > 0).sum(1, keepdims=True), 1) / max(int((seen > 0).any(1).sum()), 1)
+        return torch.from_numpy((rate * weight).sum(0)).float()
 
     def calibrate(self, written: Float[Tensor, "n people"], person: Int[Tensor, " n"]) -> "GateError":
         """The same with the threshold set on these pictures, of people who are in no other split."""
