@@ -405,6 +405,7 @@ def _world_scene(picture: UInt8[NDArray, "1 96 96"], box: Float[NDArray, "3"], s
 
 
 def scenes_of(rng: np.random.Generator, cast: list[Someone], n: int) -> Iterator[Scene]:
+    """As many scenes of real faces and of none, every sixth of them one of the world."""
     n_world = n // 6
     difficulty = world.Difficulty(clutter=3, light=1, pose=0.8)
     drawn = world.draw("train", n_world, int(rng.integers(0, 10**6)), difficulty, empty=0.2)
