@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from seamwise.errors import SeamwiseError
 from seamwise.shapes import Float, Int, NDArray, Tensor
@@ -23,6 +23,7 @@ from seamwise.systems.gate.london import FRAME, People
 from seamwise.systems.gate.recogniser import DIM, UPRIGHT, Recognise, fit_projection
 from seamwise.systems.gate.sight import KIND, VERSION, read_weights
 from seamwise.systems.gate.train_finder import fit_finder
+from seamwise.trial import write_whole
 
 N_MORPHS, N_LOOKS, IN_A_ROOM = 1000, 12, 0.7  # new people; pictures of everybody; how many of these before a room
 N_ALIGNED, N_ALIGNED_MORPHS = 10_000, 200
@@ -53,7 +54,7 @@ def make(folder: Path, out: Path, seed: int = 0, watch: Watch = lambda _: None, 
         "attribution": london.ATTRIBUTION,
         "command": f"python -m seamwise.systems.gate.make --london FOLDER --out {out.name} --seed {seed}",
     }
-    save_file({name: tensors[name].contiguous() for name in sorted(tensors)}, out, notes)
+    write_whole(out, save({name: tensors[name].contiguous() for name in sorted(tensors)}, notes))
     watch(f"{out}: {out.stat().st_size / 1e6:.2f} MB")
 
 
