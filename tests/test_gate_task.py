@@ -319,11 +319,9 @@ def test_real_faces_are_learnt_from_and_photographs_tested(small_london, visitor
 
 
 def test_real_data_that_will_not_do_are_told(visitors, small_london, tmp_path):
-    with pytest.raises(InputError, match="1 folder of real data") as told:
-        real_supply([visitors])
-    assert "--data LONDON --data PEOPLE" in str(told.value)
-    with pytest.raises(InputError, match="0 folders"):
+    with pytest.raises(InputError, match="0 folders of real data") as told:
         real_supply([])
+    assert "--data LONDON --data PEOPLE" in str(told.value)
     with pytest.raises(InputError, match="not the London set"):
         real_supply([visitors, visitors])
     save(tmp_path / "single/dee/1.png", np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8))
@@ -441,8 +439,8 @@ def test_an_answer_is_told_and_drawn(gate, drawn, tmp_path):
 
 
 def test_data_that_no_system_reads_are_refused(gate, visitors, tmp_path):
-    with pytest.raises(InputError, match="1 folder of real data"):
-        load_task("gate", data=[visitors])
+    with pytest.raises(InputError, match="3 folders of real data"):
+        load_task("gate", data=[visitors] * 3)
     with pytest.raises(InputError, match="not the London set"):
         load_task("gate", data=[visitors, visitors])
     with pytest.raises(TaskError, match="'digits' reads no real data"):
@@ -479,3 +477,24 @@ def test_half_of_what_is_asked_are_strangers_also_where_few_are_ever_enrolled():
     person = torch.arange(100).repeat_interleave(3)
     error = GateError(2, n_rounds=4)(nobody_told_apart, person)  # all are turned away: strangers rightly
     assert float(error.mean()) == pytest.approx(0.5)
+
+
+def test_photographs_alone_test_what_drawn_faces_teach(visitors, tmp_path, monkeypatch):
+    monkeypatch.setenv("SEAMWISE_CACHE", str(tmp_path / "cache"))
+    for name, n in FEW.items():
+        monkeypatch.setattr(data, name, n)
+    supply = real_supply([visitors])
+    assert (supply.held("person"), supply.held("place")) == (FEW["N_ANSWERS"], FEW["N_BOXES"])
+    assert supply.fields["person"][supply.rows("test")].min() >= world.N_PEOPLE["train"] + world.N_PEOPLE["validation"]
+    assert len(supply.rows("test")) == 4
+
+
+def test_folders_are_taken_in_order_and_nothing_is_learnt_from_the_test(small_london, visitors, tmp_path, monkeypatch):
+    monkeypatch.setenv("SEAMWISE_CACHE", str(tmp_path / "cache"))
+    for name, n in {"N_ANSWERS": 12, "N_BOXES": 7, "N_VALIDATION": 5, "N_LONDON": 6}.items():
+        monkeypatch.setattr(data, name, n)
+    real_supply([small_london, visitors])
+    with pytest.raises(InputError, match="not the London set"):
+        real_supply([visitors, small_london])
+    with pytest.raises(InputError, match="one to learn from too"):
+        real_supply([small_london, small_london])

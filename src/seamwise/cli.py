@@ -61,7 +61,7 @@ def study(
 
     Example: seamwise study digits --out runs/digits --seeds 3
 
-    On real faces: seamwise study gate --data LONDON --data PEOPLE
+    On real faces: seamwise study gate --data LONDON --data PEOPLE (to learn from, then for the test)
     """
     from dataclasses import replace
 

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -37,18 +38,20 @@ def _key(made_from: str) -> str:
 
 
 def _world_supply(difficulty: world.Difficulty | None) -> Supply:
+    test = world.draw("test", N_TEST, 3, difficulty)
+    tables = _world_tables(difficulty) | {"test": _table("test", test.image, test.person, _labels(test))}
+    return Supply(tables, prices=PRICES)
+
+
+def _world_tables(difficulty: world.Difficulty | None) -> dict[str, dict[str, Any]]:
     answers = world.draw("train", N_ANSWERS, 0, difficulty)
     boxes = world.draw("train", N_BOXES, 1, difficulty)
-    held = world.draw("validation", N_VALIDATION, 2, difficulty), world.draw("test", N_TEST, 3, difficulty)
-    return Supply(
-        {
-            "answers": _table("train", answers.image, answers.person, {"person": answers.person}),
-            "boxes": _table("train", boxes.image, boxes.person, {"place": boxes.box}),
-            "validation": _table("validation", held[0].image, held[0].person, _labels(held[0])),
-            "test": _table("test", held[1].image, held[1].person, _labels(held[1])),
-        },
-        prices=PRICES,
-    )
+    held = world.draw("validation", N_VALIDATION, 2, difficulty)
+    return {
+        "answers": _table("train", answers.image, answers.person, {"person": answers.person}),
+        "boxes": _table("train", boxes.image, boxes.person, {"place": boxes.box}),
+        "validation": _table("validation", held.image, held.person, _labels(held)),
+    }
 
 
 def _labels(pictures: world.Pictures) -> dict[str, NDArray]:
@@ -57,56 +60,59 @@ def _labels(pictures: world.Pictures) -> dict[str, NDArray]:
 
 def _table(
     split: str, image: UInt8[NDArray, "n 1 96 96"], person: Int[NDArray, " n"], labels: dict[str, NDArray]
-) -> dict[str, object]:
+) -> dict[str, Any]:
     return {"image": image, **labels, "group": person, "split": np.full(len(person), split)}
 
 
 def real_supply(folders: Sequence[Path]) -> Supply:
-    """Real faces: the London set's in the world's scenes to learn from, photographs of others for the test.
+    """Photographs of people for the test; to learn from, the London set's faces in the world's scenes, or drawn ones.
 
-    folders: the London set, then a folder of people. `boxes.csv` beside the people, where there is one, scores the
-    finder; nothing reads it for an answer. Made once, then kept in the user's cache. Raises InputError.
+    folders: people for the test, before them the London set where there is one. `boxes.csv` beside the people, where
+    there is one, scores the finder; nothing reads it for an answer. Made once, then kept in the user's cache. Raises
+    InputError.
     """
-    if len(folders) != 2:
+    if len(folders) not in (1, 2):
         raise InputError(
-            f"{len(folders)} folder{'s' if len(folders) != 1 else ''} of real data",
-            expected="--data LONDON --data PEOPLE: the Face Research Lab London Set to learn from, people for the test",
+            f"{len(folders)} folders of real data",
+            expected="--data PEOPLE, for a test of what drawn faces teach, or --data LONDON --data PEOPLE, to learn "
+            "from the Face Research Lab London Set",
             remedy="the README says where the London set is to be had",
         )
-    source, tested = folders
-    london.check(source)
-    _check_apart(source, tested)
+    if len(folders) == 2:
+        london.check(folders[0])
+        _check_apart(*folders)
     files = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
     stated = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     return Supply.cached(f"gate-real-{_key(repr(stated))}", lambda: _real_supply(*folders))
 
 
-def _real_supply(source: Path, tested: Path) -> Supply:
-    people = find_people(tested)
+def _real_supply(*folders: Path) -> Supply:
+    people = find_people(folders[-1])
     shown = [(person, path) for person in people if len(person.photos) > 1 for path in person.photos]
     n_asked = len({person.name for person, _ in shown})
     if n_asked < 2:
         raise InputError(
-            f"{tested}: {n_asked} of {len(people)} people have two photographs or more",
+            f"{folders[-1]}: {n_asked} of {len(people)} people have two photographs or more",
             expected="two such people at least: one photograph to enrol, others to ask about",
         )
+    learnt = _london_tables(folders[0]) if len(folders) == 2 else _world_tables(None)
+    first = 1 + max(int(np.max(table["group"])) for table in learnt.values())
+    test = _photographs(folders[-1], shown, {person.name: first + k for k, person in enumerate(people)})
+    return Supply({**learnt, "test": test}, prices=PRICES)
+
+
+def _london_tables(source: Path) -> dict[str, dict[str, Any]]:
     parts = {part: london.people(source, part) for part in ("train", "validation")}
     learnt = london.morphs(parts["train"], N_LONDON - len(parts["train"].name))
     rng = np.random.default_rng(11)
-    first = N_LONDON + len(parts["validation"].name)
     answers, who = _set_in(rng, learnt, N_ANSWERS, 0)
     boxes, whose = _set_in(rng, learnt, N_BOXES, 0)
     validation, whom = _set_in(rng, parts["validation"], N_VALIDATION, N_LONDON)
-    test = _photographs(tested, shown, {person.name: first + k for k, person in enumerate(people)})
-    return Supply(
-        {
-            "answers": _table("train", answers.image, who, {"person": who}),
-            "boxes": _table("train", boxes.image, whose, {"place": boxes.box}),
-            "validation": _table("validation", validation.image, whom, {"person": whom, "place": validation.box}),
-            "test": test,
-        },
-        prices=PRICES,
-    )
+    return {
+        "answers": _table("train", answers.image, who, {"person": who}),
+        "boxes": _table("train", boxes.image, whose, {"place": boxes.box}),
+        "validation": _table("validation", validation.image, whom, {"person": whom, "place": validation.box}),
+    }
 
 
 def _check_apart(source: Path, tested: Path) -> None:
@@ -139,7 +145,7 @@ def _set_in(
     return scenes.Scenes(*parts), homes
 
 
-def _photographs(folder: Path, shown: Sequence[tuple[Person, Path]], number: dict[str, int]) -> dict[str, object]:
+def _photographs(folder: Path, shown: Sequence[tuple[Person, Path]], number: dict[str, int]) -> dict[str, Any]:
     """Photographs as the networks see them, with the face boxes that are known."""
     known = read_boxes(folder / "boxes.csv") if (folder / "boxes.csv").is_file() else {}
     image = np.empty((len(shown), 1, PICTURE_PX, PICTURE_PX), dtype=np.uint8)

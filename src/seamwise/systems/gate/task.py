@@ -73,7 +73,7 @@ def gate(supply: Supply, n_enrolled: int) -> Task:
 
 
 def with_data(folders: Sequence[Path]) -> Task:
-    """The task on real faces: the London set's in the world's scenes, and photographs of people for the test."""
+    """The task tested on photographs of people; the London set, before them, is learnt from in place of the world."""
     return gate(real_supply(folders), n_enrolled=3)
 
 
