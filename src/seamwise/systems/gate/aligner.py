@@ -15,14 +15,15 @@ from torch.nn.functional import grid_sample
 
 from seamwise.shapes import Float, NDArray, Tensor
 from seamwise.systems.gate import light, scenes
-from seamwise.systems.gate.light import BOX_BELOW, BOX_SIDE, Frame, Pose
+from seamwise.systems.gate.light import Frame, Pose
 from seamwise.systems.gate.london import FRAME, People, five
 from seamwise.systems.gate.recogniser import Hog
+from seamwise.systems.gate.scenes import BOX_BELOW, BOX_EYES
 
 WINDOW_PX, SHARE = 160, 0.5  # a rough box with its surroundings: px, and how much of the side the box takes
-WINDOW = Frame(WINDOW_PX, BOX_SIDE / 2 / SHARE, BOX_BELOW)  # the same in eye distances, were the box right
+WINDOW = Frame(WINDOW_PX, BOX_EYES / 2 / SHARE, BOX_BELOW)  # the same in eye distances, were the box right
 LOOK_PX, CELL_PX, N_STEPS, RIDGE, BATCH = 48, 6, 4, 3.0, 250
-ROLL, PLACE, SCALE = np.deg2rad(16), 0.07 * BOX_SIDE, 0.13  # how far rough boxes are off: at most, else one deviation
+ROLL, PLACE, SCALE = np.deg2rad(16), 0.07 * BOX_EYES, 0.13  # how far rough boxes are off: at most, else one deviation
 
 Boxes = Float[Tensor, "batch 4"]  # centre x and y, side, roll
 
@@ -55,7 +56,7 @@ def box_of(points: Float[Tensor, "batch 5 2"]) -> Boxes:
     size = along.norm(dim=1, keepdim=True).clamp_min(1)
     down = torch.stack([-along[:, 1], along[:, 0]], 1)
     centre = points[:, :2].mean(1) + BOX_BELOW * down
-    return torch.cat([centre, BOX_SIDE * size, torch.atan2(along[:, 1:], along[:, :1])], 1)
+    return torch.cat([centre, BOX_EYES * size, torch.atan2(along[:, 1:], along[:, :1])], 1)
 
 
 def _turned(points: Float[Tensor, "batch k 2"], roll: Float[Tensor, " batch"]) -> Float[Tensor, "batch k 2"]:

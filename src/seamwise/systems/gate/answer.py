@@ -81,7 +81,8 @@ class GateError:
         return float(np.quantile(strangers, 1 - self.far)) if len(strangers) else 1.0
 
     def _rounds(self, written: Tensor, person: Tensor) -> "list[Round]":
-        similar = np.asarray((normalize(written.float(), dim=1) @ normalize(written.float(), dim=1).T).cpu())
+        unit = normalize(written.float(), dim=1)
+        similar = np.asarray((unit @ unit.T).cpu())
         who, rng = person.cpu().numpy(), np.random.default_rng(20)
         names = np.unique(who)
         n_enrolled = min(self.n_enrolled, len(names) // 2)

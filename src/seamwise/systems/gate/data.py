@@ -13,7 +13,7 @@ from seamwise.errors import InputError
 from seamwise.shapes import Float, Int, NDArray
 from seamwise.supply import Supply
 from seamwise.systems.gate import faces, light, london, scenes, world
-from seamwise.systems.gate.photos import Person, check_box, find_people, photo_key, read_boxes, read_photo
+from seamwise.systems.gate.photos import Person, check_box, digest, find_people, photo_key, read_boxes, read_photo
 from seamwise.systems.gate.scenes import PICTURE_PX
 
 N_ANSWERS, N_BOXES, N_VALIDATION, N_TEST = 6400, 1000, 480, 1000
@@ -117,10 +117,9 @@ def _london_tables(source: Path) -> dict[str, dict[str, Any]]:
 
 def _check_apart(source: Path, tested: Path) -> None:
     """Raises InputError where a photograph to learn from is one of the test's too."""
-    sizes = {path.stat().st_size for person in find_people(source) for path in person.photos}
-    shared = [path for person in find_people(tested) for path in person.photos if path.stat().st_size in sizes]
-    known = {path.read_bytes() for person in find_people(source) for path in person.photos} if shared else set()
-    twice = next((path for path in shared if path.read_bytes() in known), None)
+    known = {digest(path) for person in find_people(source) for path in person.photos} - {None}
+    asked = (path for person in find_people(tested) for path in person.photos)
+    twice = next((path for path in asked if digest(path) in known), None)
     if twice is not None:
         raise InputError(
             f"{twice}: a photograph of the test is one to learn from too",

@@ -9,12 +9,12 @@ import torch
 
 from seamwise.shapes import Float, NDArray, Tensor, UInt8
 from seamwise.systems.gate import place
+from seamwise.systems.gate.data import BOX_SIZE
 from seamwise.systems.gate.nets import N_CELLS, ZOOM_PX
 from seamwise.systems.gate.recogniser import Hog, Lbp
 
 CELL_PX = 5
 DEVIATION, MIDDLE = 0.2, 0.5  # grey values of an even face as a picture from 0 to 1
-HAAR_SIZE = 1 / 1.12  # of a face box to what the cascade finds
 ENLARGED = 2  # the cascade's smallest face is 20 px
 
 _hog, _lbp = Hog(ZOOM_PX, CELL_PX), Lbp(ZOOM_PX, CELL_PX)
@@ -47,7 +47,7 @@ def find_by_haar(image: UInt8[NDArray, "batch 1 96 96"]) -> Float[NDArray, "batc
         found = _cascade().detectMultiScale(cv2.resize(picture, None, fx=ENLARGED, fy=ENLARGED), 1.1, 3)
         if len(found):
             left, top, side, _ = np.array(max(found, key=lambda box: box[2])) / ENLARGED
-            size = side * HAAR_SIZE
+            size = side * BOX_SIZE
             box = torch.tensor([[left + (side - size) / 2, top + (side - size) / 2, size]], dtype=torch.float32)
             shares[k] = place.gold(box)[0]
     return shares.numpy()

@@ -15,7 +15,6 @@ from jaxtyping import UInt8
 
 from seamwise.shapes import Float, NDArray
 
-BOX_SIDE, BOX_BELOW = 2.4, 0.3  # a face box: its side, and its centre below the eyes, in eye distances
 PIVOT = 0.8  # how far forward the axis lies about which a head turns
 SHADOW_STEPS = tuple(np.linspace(0.1, 1.0, 8).tolist())  # where a ray to the light is looked at, in eye distances
 NEARLY = 0.03  # what stands out less than that casts no shadow

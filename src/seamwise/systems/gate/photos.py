@@ -328,8 +328,8 @@ def _without_copies(people: list[Person]) -> list[Person]:
         photos = []
         for photo in person.photos:
             alone = size[photo] == 0 or n_of_size[size[photo]] == 1
-            digest = None if alone else _digest(photo)
-            name, other = first.setdefault(digest, (person.name, photo)) if digest else (person.name, photo)
+            content = None if alone else digest(photo)
+            name, other = first.setdefault(content, (person.name, photo)) if content else (person.name, photo)
             if name != person.name:
                 what = f"one photograph of two people, {name} and {person.name}"
                 raise InputError(what, given=f"{other} and {photo}", remedy="remove it where it does not belong")
@@ -343,8 +343,10 @@ def _size(photo: Path) -> int:
     return photo.stat().st_size if photo.is_file() else 0
 
 
-def _digest(photo: Path) -> str | None:
-    """None where it cannot be read, which `read_photo` tells."""
+def digest(photo: Path) -> str | None:
+    """A hash of a file; None where it is empty or cannot be read, which `read_photo` tells."""
+    if not _size(photo):
+        return None
     try:
         with photo.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

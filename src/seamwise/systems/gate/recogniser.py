@@ -14,9 +14,10 @@ from torch.nn.functional import normalize, one_hot, pad
 
 from seamwise.errors import InputError
 from seamwise.shapes import Float, Int, NDArray, Tensor
-from seamwise.systems.gate.light import BOX_BELOW, BOX_SIDE, Frame
+from seamwise.systems.gate.light import Frame
+from seamwise.systems.gate.scenes import BOX_BELOW, BOX_EYES
 
-UPRIGHT = Frame(px=64, reach=1.2 * BOX_SIDE / 2, below=BOX_BELOW)  # what is recognised: a face box and a fifth more
+UPRIGHT = Frame(px=64, reach=1.2 * BOX_EYES / 2, below=BOX_BELOW)  # what is recognised: a face box and a fifth more
 CELL_PX, N_BINS, CLIP = 8, 9, 0.2
 N_UNIFORM = 59  # patterns with at most two changes along the circle, and one for all others
 DIM, SHRINK = 256, 1.0

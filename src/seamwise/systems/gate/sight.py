@@ -16,12 +16,12 @@ from seamwise.errors import InputError
 from seamwise.shapes import Float, NDArray, Tensor
 from seamwise.systems.gate.aligner import Align, box_of, looked_at, window_of
 from seamwise.systems.gate.finder import THRESHOLD, Finder
-from seamwise.systems.gate.light import BOX_SIDE
 from seamwise.systems.gate.recogniser import UPRIGHT, Recognise
+from seamwise.systems.gate.scenes import BOX_EYES
 
 WEIGHTS = Path(__file__).with_name("weights.safetensors")
 KIND, VERSION = "seamwise face gate", "1"  # of weights files
-CONTEXT = 2 * UPRIGHT.reach / BOX_SIDE  # how much larger than the face box that is which is recognised
+CONTEXT = 2 * UPRIGHT.reach / BOX_EYES  # how much larger than the face box that is which is recognised
 Module = TypeVar("Module", bound=nn.Module)
 
 SUREST = 0.0  # the log-odds from which on the surest of a photo is a face; `THRESHOLD` for the others
@@ -113,7 +113,7 @@ def _distinct(faces: tuple[Face, ...]) -> list[Face]:
     """Of faces that came to lie on one another, the surest."""
     kept: list[Face] = []
     for face in sorted(faces, key=lambda face: -face.score):
-        near = (np.linalg.norm(face.eyes - other.eyes, axis=1).max() * BOX_SIDE / other.box[2] for other in kept)
+        near = (np.linalg.norm(face.eyes - other.eyes, axis=1).max() * BOX_EYES / other.box[2] for other in kept)
         if all(distance > SAME for distance in near):
             kept.append(face)
     return kept

@@ -8,7 +8,7 @@ the place of the learned finder; it comes as it is, and no gradient crosses it.
 """
 
 from collections.abc import Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import torch
@@ -77,4 +77,14 @@ def with_data(folders: Sequence[Path]) -> Task:
     return gate(real_supply(folders), n_enrolled=3)
 
 
-task = gate(world_supply(), n_enrolled=20)
+@lru_cache
+def on_the_world() -> Task:
+    """The task on the simulated world."""
+    return gate(world_supply(), n_enrolled=20)
+
+
+def __getattr__(name: str) -> Task:
+    """`task`, made when it is asked for: with real data the world is not drawn."""
+    if name == "task":
+        return on_the_world()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
