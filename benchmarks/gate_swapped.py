@@ -22,8 +22,8 @@ from seamwise.chain import ChainNet
 from seamwise.errors import RunError
 from seamwise.fit import write
 from seamwise.regimes import REGIME_FUNCTIONS
+from seamwise.runs import open_run
 from seamwise.store import load_training
-from seamwise.studies import open_run
 from seamwise.systems.gate import world
 from seamwise.systems.gate.answer import GateError
 from seamwise.task import Task

@@ -17,10 +17,11 @@ import numpy as np
 import pytest
 import tiny
 
+from seamwise.advice import numbers
 from seamwise.errors import RunError
-from seamwise.report import curves_png, curves_svg, figures, notebook_html, numbers, tables, write_report
+from seamwise.report import curves_png, curves_svg, figures, notebook_html, tables, write_report
 from seamwise.report.pictures import MOST_BYTES, WIDEST_PX, data_url, examples
-from seamwise.studies import FORMAT, RunRecord, Study, curves, open_run
+from seamwise.runs import FORMAT, RunRecord, Study, curves, open_run
 from seamwise.trial import StageScore, Trial, TrialLog, write_json
 
 EVIL = "<script>alert('1')</script><img src=x onerror=alert(2)>"

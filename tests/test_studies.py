@@ -14,7 +14,7 @@ from tiny import both, hard, judge, look, make_supply, make_task, tell_name
 
 from seamwise import Chain, Designed, study
 from seamwise.errors import RunError, StorageError
-from seamwise.studies import curves, open_run
+from seamwise.runs import curves, open_run
 from seamwise.trial import TrialLog
 
 HERE = Path(__file__).parent

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from seamwise.model import Model as Model
     from seamwise.model import load_model as load_model
     from seamwise.model import train as train
+    from seamwise.runs import Study as Study
     from seamwise.settings import Fit as Fit
     from seamwise.stage import Designed as Designed
     from seamwise.stage import Estimator as Estimator
     from seamwise.stage import Learned as Learned
     from seamwise.stage import Outside as Outside
-    from seamwise.studies import Study as Study
     from seamwise.studies import study as study
     from seamwise.supply import Supply as Supply
     from seamwise.task import Task as Task
@@ -38,7 +38,7 @@ _HOME = {
     "Learned": "stage",
     "Model": "model",
     "Outside": "stage",
-    "Study": "studies",
+    "Study": "runs",
     "Supply": "supply",
     "Target": "metrics",
     "Task": "task",

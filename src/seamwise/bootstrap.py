@@ -11,7 +11,7 @@ from typing import final
 
 import numpy as np
 
-from seamwise.shapes import Float, Int, NDArray
+from seamwise.arrays import Float, Int, NDArray
 
 LEVEL = 0.90
 

@@ -13,7 +13,7 @@ from seamwise.errors import InputError, SeamwiseError, TaskError
 
 if TYPE_CHECKING:
     from seamwise.model import Model
-    from seamwise.studies import Study
+    from seamwise.runs import Study
     from seamwise.task import Task
 
 INTERRUPTED = 130
@@ -223,7 +223,7 @@ def report(
 
     Example: seamwise report runs/digits
     """
-    from seamwise.studies import open_run
+    from seamwise.runs import open_run
     from seamwise.task import load_task
 
     result = open_run(run)
@@ -235,7 +235,7 @@ def _show_study(result: "Study", as_json: bool) -> None:
     from rich.console import Console
 
     from seamwise.report.text import rich_table
-    from seamwise.studies import curves
+    from seamwise.runs import curves
 
     page = result.run / "report.html"
     finished = [t for t in result.trials if t.status == "done"]

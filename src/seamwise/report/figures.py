@@ -7,9 +7,9 @@ every row has its own symbol too.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from seamwise.advice.numbers import in_panel_order, n_decimals, name_of, panels
 from seamwise.errors import RunError
-from seamwise.report.numbers import in_panel_order, n_decimals, name_of, panels
-from seamwise.studies import Row, Study, curves
+from seamwise.runs import Row, Study, curves
 
 Curves = Sequence[Mapping[str, Any]]
 """Records as seamwise.studies.curves returns them."""

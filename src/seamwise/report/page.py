@@ -8,8 +8,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from seamwise.report import figures, numbers, pictures, tables
-from seamwise.studies import Study, curves
+from seamwise.advice import numbers
+from seamwise.report import figures, pictures, tables
+from seamwise.runs import Study, curves
 from seamwise.task import Task
 from seamwise.trial import write_whole
 

@@ -8,9 +8,9 @@ from typing import final
 import cv2
 import numpy as np
 
-from seamwise.report.numbers import full_name, in_panel_order, n_decimals, top
+from seamwise.advice.numbers import full_name, in_panel_order, n_decimals, top
+from seamwise.runs import Study
 from seamwise.shapes import Float, NDArray
-from seamwise.studies import Study
 from seamwise.task import Task
 from seamwise.trial import Trial
 

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
+from seamwise.advice import numbers
+from seamwise.advice.numbers import full_name, in_panel_order, n_decimals, name_of
 from seamwise.bootstrap import Interval
-from seamwise.report import numbers
-from seamwise.report.numbers import full_name, in_panel_order, n_decimals, name_of
-from seamwise.studies import Row, Study, curves
+from seamwise.runs import Row, Study, curves
 from seamwise.trial import Trial
 
 

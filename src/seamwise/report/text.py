@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from seamwise.advice.numbers import full_name, in_panel_order
 from seamwise.report import tables
-from seamwise.report.numbers import full_name, in_panel_order
-from seamwise.studies import Study
+from seamwise.runs import Study
 
 
 def rich_table(study: Study) -> Table:

@@ -8,7 +8,7 @@ from typing import final
 import numpy as np
 
 from seamwise.bootstrap import Interval
-from seamwise.studies import Row, Study
+from seamwise.runs import Row, Study
 from seamwise.trial import REGIMES, Trial
 
 CLEAR = 0.9  # the probability of being the best from which the report calls it clear

@@ -1,0 +1,1 @@
+"""Advice: what the trials of a study say to whoever has to decide."""

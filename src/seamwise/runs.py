@@ -1,0 +1,158 @@
+"""Run: a folder of trials that a study wrote, read as a table."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+
+from seamwise.arrays import Float, NDArray
+from seamwise.bootstrap import Bootstrap, Interval
+from seamwise.errors import RunError
+from seamwise.trial import FolderRecord, Trial, TrialLog, did_not_train, read_record
+
+if TYPE_CHECKING:
+    from seamwise.task import Task
+
+FORMAT = 1  # of a run folder
+
+Row = tuple[str, str]
+"""What is compared: (variant, regime)."""
+
+
+class RunRecord(FolderRecord):
+    """`run.json`: what a run folder is about."""
+
+    task: str
+    source: str  # to load the task again; empty where it came from memory
+    answer: str
+    unit: str
+    trivial: float
+    vary: str
+    budgets: tuple[int, ...]
+    held: dict[str, int]
+    full: dict[int, dict[str, int]]  # by budget of the swept field: every field's labels, none halved
+    prices: dict[str, float]
+    signatures: dict[str, str]
+    variants: dict[str, tuple[str, ...]]  # the stages' names; of the direct networks too
+    trials: tuple[str, ...]  # ids, in order
+
+
+@final
+@dataclass(frozen=True)
+class Study:
+    """A run folder, read: its trials, and what they say."""
+
+    run: Path
+    record: RunRecord
+    trials: tuple[Trial, ...]
+
+    @cached_property
+    def failed(self) -> list[Trial]:
+        return [t for t in self.trials if t.status == "failed"]
+
+    @cached_property
+    def untrained(self) -> dict[str, str]:
+        """Trials that did not train, by id, and why."""
+        return did_not_train(self.trials)
+
+    @property
+    def rows(self) -> list[Row]:
+        """What was compared, in the order of the plan."""
+        return list(dict.fromkeys(t.row for t in self.trials))
+
+    def at(self, row: Row, n: int) -> list[Trial]:
+        """The finished trials of a row at one budget of the swept field, every other field at its largest."""
+        full = self.record.full.get(n)
+        return [t for t in self.trials if t.row == row and t.status == "done" and t.budget == full]
+
+    def errors(self, row: Row, n: int) -> Float[NDArray, "seeds items"]:
+        """Each test item's error, by seed."""
+        trials = sorted(self.at(row, n), key=lambda t: t.seed)
+        return np.stack([self.items(t)["error"] for t in trials]).astype(np.float64)
+
+    def items(self, trial: Trial) -> dict[str, NDArray]:
+        """A trial's per-item results (see seamwise.worker.save_items)."""
+        with np.load(self.run / "predictions" / f"{trial.id}.npz", allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+
+    @cached_property
+    def bootstrap(self) -> Bootstrap:
+        with np.load(self.run / "test.npz", allow_pickle=False) as file:
+            return Bootstrap(file["groups"])
+
+    def table(self) -> dict[Row, dict[int, Interval]]:
+        """The mean error and its interval, by row and budget; a cell is missing where nothing is finished."""
+        return {
+            row: {n: self.bootstrap.interval(self.errors(row, n)) for n in self.record.budgets if self.at(row, n)}
+            for row in self.rows
+        }
+
+    def best(self, n: int | None = None, variant: str | None = None) -> tuple[Row, float]:
+        """The row with the least error at a budget (the largest by default), and how probably it is the best.
+
+        variant: compare only that variant's regimes, and the direct networks. Raises RunError where no
+        trial is finished there.
+        """
+        n = n or self.record.budgets[-1]
+        rows = [r for r in self.rows if self.at(r, n) and (variant is None or r[0] == variant or r[1] == "direct")]
+        if not rows:
+            raise RunError(f"{self.run}: no finished trial at {n} labels of {self.record.vary!r}")
+        draws = np.stack([self.bootstrap.means(self.errors(row, n)) for row in rows])
+        means = [float(self.errors(row, n).mean()) for row in rows]
+        least = int(np.argmin(means))
+        wins = np.isclose(draws, draws.min(0)) / np.isclose(draws, draws.min(0)).sum(0)  # a tie is shared
+        return rows[least], float(wins[least].mean())
+
+    def report(self, task: "Task | None" = None) -> Path:
+        """Write report.html: the table, the learning curves and example pictures. Returns its path."""
+        from seamwise.report import write_report
+
+        return write_report(self, task)
+
+    def _repr_html_(self) -> str:
+        from seamwise.report import notebook_html
+
+        return notebook_html(self)
+
+    def __str__(self) -> str:
+        from seamwise.report.text import as_text
+
+        return as_text(self)
+
+
+def open_run(run: str | Path) -> Study:
+    """Read a run folder. Raises RunError where it is none, or of another version."""
+    run = Path(run)
+    record = read_run_record(run)
+    if record is None:
+        raise RunError(f"{run}: no run folder", given="no run.json", expected="a folder that a study wrote")
+    known = {t.id: t for t in TrialLog(run / "trials.jsonl").read()}
+    return Study(run, record, tuple(known[i] for i in record.trials if i in known))
+
+
+def read_run_record(run: Path) -> RunRecord | None:
+    """`run.json`; None where there is none. Raises RunError where it is of another version."""
+    path = run / "run.json"
+    if not path.exists():
+        return None
+    remedy = "give another --out, or open it with the version that wrote it"
+    return read_record(path, RunRecord, FORMAT, RunError, remedy)
+
+
+def curves(result: Study) -> list[dict[str, Any]]:
+    """The learning curves as records: variant, regime, n, mean, low, high, and how many trials did not train."""
+    return [
+        {
+            "variant": row[0],
+            "regime": row[1],
+            "n": n,
+            "mean": cell.mean,
+            "low": cell.low,
+            "high": cell.high,
+            "untrained": sum(t.id in result.untrained for t in result.at(row, n)),
+        }
+        for row, cells in result.table().items()
+        for n, cell in cells.items()
+    ]
