@@ -48,6 +48,10 @@ def fake_trial(run, variant, regime, budget, seed, halved="", **changes):
     return Trial.model_validate(told | done | changes)
 
 
+def stage_record(name, reads, writes):
+    return {"name": name, "kind": "learned", "inputs": (reads,), "outputs": (writes,), "signature": name}
+
+
 def fake_run(
     run: Path, chains=("chain",), directs=("direct",), budgets=(100, 200, 400), seeds=2, halve=True, change=None, **told
 ) -> Study:
@@ -65,7 +69,8 @@ def fake_run(
         trials = [t.model_copy(update=fields) for t, fields in changed if fields is not None]
     groups, labels = np.arange(N_ITEMS)[:, None] // 2, {"shown.sum": np.arange(12), "shown.image": np.zeros((12, 4))}
     np.savez(run / "test.npz", items=np.arange(N_ITEMS) + 500, groups=groups, **labels)
-    variants = dict.fromkeys(chains, ("find", "read")) | dict.fromkeys(directs, ("direct",))
+    chain = [stage_record("find", "image", "place"), stage_record("read", "place", "sum")]
+    variants = dict.fromkeys(chains, chain) | dict.fromkeys(directs, [stage_record("direct", "image", "sum")])
     record = {"format": FORMAT, "version": "0.1.0", "task": "fake", "source": "", "answer": "sum", "vary": "sum"}
     record |= {"unit": "share wrong", "trivial": 0.9, "budgets": budgets, "held": held, "trials": ids}
     record |= {"full": {n: held | {"sum": n} for n in budgets}}

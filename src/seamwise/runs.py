@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict
 
 from seamwise.arrays import Float, NDArray
 from seamwise.bootstrap import Bootstrap, Interval
@@ -15,10 +16,22 @@ from seamwise.trial import FolderRecord, Trial, TrialLog, did_not_train, read_re
 if TYPE_CHECKING:
     from seamwise.task import Task
 
-FORMAT = 1  # of a run folder
+FORMAT = 2  # of a run folder
 
 Row = tuple[str, str]
 """What is compared: (variant, regime)."""
+
+
+class StageRecord(BaseModel):
+    """A stage of a chain. kind: learned, designed, estimator or outside. Two with one signature are the same."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    kind: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    signature: str
 
 
 class RunRecord(FolderRecord):
@@ -35,7 +48,7 @@ class RunRecord(FolderRecord):
     full: dict[int, dict[str, int]]  # by budget of the swept field: every field's labels, none halved
     prices: dict[str, float]
     signatures: dict[str, str]
-    variants: dict[str, tuple[str, ...]]  # the stages' names; of the direct networks too
+    variants: dict[str, tuple[StageRecord, ...]]  # and the direct networks
     trials: tuple[str, ...]  # ids, in order
 
 

@@ -16,7 +16,8 @@ from seamwise.evaluate import N_SHOWN, trivial_error
 from seamwise.plan import Plan, make_plan
 from seamwise.pool import run_all
 from seamwise.progress import Progress
-from seamwise.runs import FORMAT, RunRecord, Study, open_run, read_run_record
+from seamwise.runs import FORMAT, RunRecord, StageRecord, Study, open_run, read_run_record
+from seamwise.stage import Stage
 from seamwise.task import Task, load_task
 from seamwise.trial import Trial, TrialLog, storage_error, write_json, write_whole
 from seamwise.version import VERSION
@@ -120,10 +121,17 @@ def _open_run(run: Path, task: Task, plan: Plan) -> None:
         full={n: plan.budget(n) for n in plan.budgets},
         prices={f: supply.prices[f] for f in plan.held},
         signatures=task.signature,
-        variants={v: tuple(s.name for s in c.stages) for v, c in (task.variants | task.directs).items()},
+        variants={v: tuple(map(_stage_record, c.stages)) for v, c in (task.variants | task.directs).items()},
         trials=tuple(s.id for s in plan.specs),
     )
     write_json(run / "run.json", record.model_dump(mode="json"))
+
+
+def _stage_record(stage: Stage) -> StageRecord:
+    kind = type(stage).__name__.lower()
+    return StageRecord(
+        name=stage.name, kind=kind, inputs=stage.inputs, outputs=stage.outputs, signature=stage.signature
+    )
 
 
 def _run(run: Path, task: Task, plan: Plan, n_jobs: int, quiet: bool) -> None:

@@ -111,7 +111,7 @@ def made(study: Study) -> dict[str, str]:
         "Test items": f"every regime saw the same {len(study.bootstrap.groups):,}",
         "Intervals": "90 %, hierarchical bootstrap over seeds and test groups; differences are paired",
         "Prices of a label": ", ".join(f"{f} {p:g}" for f, p in record.prices.items() if f in record.held),
-        "Chains": "; ".join(f"{v}: {' → '.join(stages)}" for v, stages in record.variants.items()),
+        "Chains": "; ".join(f"{v}: {' → '.join(s.name for s in stages)}" for v, stages in record.variants.items()),
         "Signatures": ", ".join(f"{v} {signature}" for v, signature in record.signatures.items()),
     }
     return {term: text for term, text in parts.items() if text}
