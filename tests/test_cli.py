@@ -66,7 +66,7 @@ def refused(done: Done) -> str:
 
 
 def test_help_has_an_example_for_every_command(run: Run) -> None:
-    for command in ("study", "train", "eval", "predict", "report"):
+    for command in ("study", "advise", "train", "eval", "predict", "report"):
         assert f"Example: seamwise {command}" in run(command, "--help").stdout
 
 
@@ -79,7 +79,7 @@ def test_study_then_report_then_resume(folder: Path, run: Run) -> None:
     words = ("study", "sides.py", "--out", "run", "--budgets", "40,80", "--seeds", "2", "--json")
     told = json.loads(run(*words).stdout)
     assert told["best_now"]["regime"] in ("independent", "sequential", "tuned", "joint", "endtoend", "direct")
-    assert told["failed"] == []
+    assert told["failed_trials"] == []
     assert {c["n"] for c in told["curves"]} == {40, 80}
     lines = (folder / "run/trials.jsonl").read_text()
     again = json.loads(run(*words).stdout)
@@ -88,6 +88,31 @@ def test_study_then_report_then_resume(folder: Path, run: Run) -> None:
     (folder / "run/report.html").unlink()
     assert "Best now" in run("report", "run").stdout
     assert (folder / "run/report.html").exists()
+
+
+def test_advise_asks_again_without_training(folder: Path, run: Run) -> None:
+    run("study", "sides.py", "--out", "run", "--budgets", "20,40,80", "--seeds", "2", "--regimes", "tuned,direct")
+    assert json.loads((folder / "run/advice.json").read_text())["best_now"]["n"] == 80
+    lines = (folder / "run/trials.jsonl").read_text()
+    done = run("advise", "run", "--at", "60,300")
+    assert "Best now, with 80 labels" in done.stdout
+    assert "With 300 labels" in done.stdout
+    told = json.loads(run("advise", "run", "--at", "300", "--prices", "answer=2", "--json").stdout)
+    assert 300 in told["at"]
+    assert {p["price"] for p in told["buy_next"] if p["field"] == "answer"} == {2.0}
+    assert (folder / "run/trials.jsonl").read_text() == lines
+
+
+def test_advise_refuses_what_it_cannot_use(folder: Path, run: Run) -> None:
+    run("study", "sides.py", "--out", "run", "--budgets", "20,40", "--seeds", "1", "--regimes", "tuned")
+    assert "no run folder" in refused(run("advise", "nowhere"))
+    assert "'box'" in refused(run("advise", "run", "--prices", "box=1"))
+    assert "-1" in refused(run("advise", "run", "--prices", "answer=-1"))
+    assert "--prices" in refused(run("advise", "run", "--prices", "answer"))
+    assert "--at" in refused(run("advise", "run", "--at", "many"))
+    assert "0 labels" in refused(run("advise", "run", "--at", "0"))
+    (folder / "run/run.json").write_text("{}")
+    assert "not of this version" in refused(run("advise", "run"))
 
 
 def test_vary_and_together(folder: Path, run: Run) -> None:
@@ -182,7 +207,7 @@ def test_prints_of_a_stage_do_not_spoil_the_json(folder: Path) -> None:
     command = [str(Path(sys.executable).with_name("seamwise")), "study", "sides.py", "--regimes", "endtoend", "--json"]
     done = subprocess.run([*command, "--budgets", "40", "--seeds", "1"], cwd=folder, capture_output=True, text=True)
     assert "talk" in done.stderr
-    assert json.loads(done.stdout)["failed"] == []
+    assert json.loads(done.stdout)["failed_trials"] == []
 
 
 def test_a_report_made_again_has_its_pictures(folder: Path, run: Run) -> None:

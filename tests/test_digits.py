@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
+from torch.nn.functional import one_hot
 
 from seamwise import load_task
 from seamwise.errors import InputError
 from seamwise.systems.digits import world
+from seamwise.systems.digits.oracles import find_perfectly, read_perfectly
 from seamwise.systems.digits.pictures import read_picture
 from seamwise.systems.digits.task import Find, add, cut, look_up
 from seamwise.testing import check_task
@@ -54,6 +56,26 @@ def test_the_labels_are_of_what_is_in_the_picture():
             patch[:] = 0
         assert corners[0, 1] + 10 <= 16 <= corners[1, 1]
     assert rest.max() == 0
+
+
+def test_perfect_stages_leave_no_error_and_read_what_is_there(task):
+    rows = task.supply.rows("test")[:300]
+    gold = task.supply.take(["place", "digit"], rows)
+    image, row, column = task.supply.fields["image"][rows], gold["place"] // 23, gold["place"] % 23
+    right = find_perfectly({"image": image}, gold)
+    assert torch.equal(right, look_up(task.supply.fields["corner"][rows]))
+
+    def read(row, column):
+        moved = {"place": row.clamp(0, 10) * 23 + column.clamp(0, 22)}
+        return read_perfectly({"image": image, "patch": cut(image, find_perfectly({}, moved))}, gold)
+
+    label = one_hot(gold["digit"], 10).float()
+    assert torch.equal(read(row, column), label)
+    assert torch.equal(read(row - 1, column + 1), label)
+    elsewhere = read((row + 6) % 11, column)
+    assert (elsewhere == 0.1).all(-1).float().mean() > 0.85
+    other = read(row.flip(1), column.flip(1))  # the other digit's place: the left one is not read off the right one
+    assert (other == 0.1).all(-1).float().mean() > 0.85
 
 
 def test_clutter_and_noise_are_what_difficulty_says():

@@ -41,6 +41,15 @@ def test_own_task_is_studied(example: Path) -> None:
     assert (example.parent / "runs/prime/report.html").stat().st_size > 10_000
 
 
+def test_own_task_has_another_world(example: Path) -> None:
+    more = blocks(ROOT / "docs/own-task.md", "python")[1]
+    path = example.with_name("with_world.py")
+    path.write_text(f"{example.read_text()}\n\n{more}")
+    usual, faint = (seamwise.load_task(str(path), world={"faint": share}) for share in (0, 0.5))
+    assert (faint.supply.fields["image"] * 2 == usual.supply.fields["image"]).all()
+    assert faint.name == usual.name
+
+
 def test_readme_python_runs(example: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     (code,) = blocks(ROOT / "README.md", "python")
     assert len([line for line in code.splitlines() if line.strip()]) <= 12

@@ -52,6 +52,16 @@ def test_items_without_a_stages_label_are_left_out_of_its_score():
     assert not np.isnan(result.errors).any()
 
 
+def test_what_stages_cost_is_measured_where_it_is_asked_for():
+    plain, blamed = evaluate(TASK, NET), evaluate(TASK, NET, with_blame=True)
+    assert plain.blame == {}
+    assert "pinned.colour" in blamed.blame
+    assert plain.stages == blamed.stages
+    assert np.array_equal(plain.errors, blamed.errors)
+    assert blamed.stages[1].error_on_gold_input == pytest.approx(blamed.blame["gold.shape"].mean())
+    assert np.array_equal(blamed.blame["gold.colour"], blamed.by_field["colour"])
+
+
 def test_a_field_labelled_for_scoring_alone_has_a_trivial_error():
     supply = make_supply()
     supply.present["colour"][supply.rows("train")] = False

@@ -54,7 +54,7 @@ def test_every_trial_of_the_plan_is_done(finished):
         items = finished.items(trial)
         assert trial.error == pytest.approx(items["error"].mean())
         assert items["item"].tolist() == make_supply().rows("test").tolist()
-        assert items["shown.x"].shape == (12, 4) if "shown.x" in items else True
+        assert items["item.x"].shape == (12, 4)
     assert sorted(p.name for p in finished.run.iterdir()) == [
         "predictions", "report.html", "run.json", "stages", "study.lock", "test.npz", "trials.jsonl",
     ]  # fmt: skip

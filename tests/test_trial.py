@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import floats, integers, text
 
 from seamwise.errors import RunError, StorageError
-from seamwise.trial import REGIMES, StageScore, Trial, TrialLog, did_not_train, write_whole
+from seamwise.trial import REGIMES, SeamRecord, StageScore, Trial, TrialLog, did_not_train, write_whole
 
 finite = floats(allow_nan=False, allow_infinity=False)
 scores = st.builds(
@@ -15,6 +15,16 @@ scores = st.builds(
     error_on_gold_input=st.none() | finite,
     trivial=finite,
     unit=text(),
+)
+seams = st.builds(
+    SeamRecord,
+    field=text(),
+    writer=text(),
+    reader=text(),
+    passes=st.booleans(),
+    gradient=finite,
+    stopped_by=text(),
+    hard=st.booleans(),
 )
 trials = st.builds(
     Trial,
@@ -30,6 +40,7 @@ trials = st.builds(
     trivial=st.none() | finite,
     train_error=st.none() | finite,
     stages=st.tuples() | st.tuples(scores),
+    seams=st.tuples() | st.tuples(seams, seams),
     untrained=text(),
     notes=st.tuples() | st.tuples(text()),
     seconds=finite,

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from seamwise.version import VERSION
 
 if TYPE_CHECKING:
+    from seamwise.advice import Advice as Advice
+    from seamwise.advice import advise as advise
     from seamwise.chain import Chain as Chain
     from seamwise.metrics import Target as Target
     from seamwise.metrics import categories as categories
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from seamwise.model import load_model as load_model
     from seamwise.model import train as train
     from seamwise.runs import Study as Study
+    from seamwise.runs import open_run as open_run
     from seamwise.settings import Fit as Fit
     from seamwise.stage import Designed as Designed
     from seamwise.stage import Estimator as Estimator
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 __version__ = VERSION
 
 _HOME = {
+    "Advice": "advice",
     "Chain": "chain",
     "Designed": "stage",
     "Estimator": "stage",
@@ -43,10 +47,12 @@ _HOME = {
     "Target": "metrics",
     "Task": "task",
     "Trial": "trial",
+    "advise": "advice",
     "categories": "metrics",
     "load_model": "model",
     "load_task": "task",
     "numbers": "metrics",
+    "open_run": "runs",
     "study": "studies",
     "train": "model",
 }

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 import torch
 
 from seamwise.chain import ChainNet
-from seamwise.errors import ChainError
+from seamwise.errors import ChainError, TaskError
 from seamwise.metrics import OneHot, Target
 from seamwise.shapes import Tensor
 from seamwise.stage import Estimator, EstimatorNet, Fields
+from seamwise.supply import Supply
 
 
 def check_borders(net: ChainNet, inputs: Fields, gold: Fields, targets: Mapping[str, Target]) -> None:
@@ -83,3 +84,19 @@ def check_labels(target: Target, labels: Tensor) -> None:
             expected=f"whole numbers from 0 to {target.gold.n_classes - 1}",
             remedy="correct them; where a label is missing, mask the row (numpy.ma) or leave it out of the table",
         )
+
+
+def check_alike(where: str, name: str, here: Supply, there: Supply, *, is_input: bool) -> None:
+    """That a field of one supply is in another, in the same form. Raises TaskError, beginning with `where`."""
+    if name not in there.fields:
+        given = f"tables with {', '.join(sorted(there.fields))}"
+        raise TaskError(f"{where} is missing", given=given, expected="the chain's inputs and the answer, as here")
+    own, other = here.fields[name], there.fields[name]
+    if (own.shape[1:], own.dtype) != (other.shape[1:], other.dtype):
+        raise TaskError(
+            f"{where} has another form",
+            given=f"{other.dtype} {list(other.shape[1:])} an example",
+            expected=f"{own.dtype} {list(own.shape[1:])}, as here",
+        )
+    if is_input and not bool(there.present[name].all()):
+        raise TaskError(f"{where} is an input, which some examples lack")

@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
@@ -14,6 +15,7 @@ from seamwise.metrics import Target
 from seamwise.seams import Trace
 from seamwise.shapes import Tensor
 from seamwise.stage import Estimator, Fields, Learned, Outside, Stage, raised
+from seamwise.trial import SeamRecord
 
 Pins = Mapping[str, tuple[Tensor, Tensor]]
 """{field: (what a perfect stage would write, for which items to put it there)}."""
@@ -96,7 +98,7 @@ class Chain:
         """New networks for every stage. A stage's start depends on the seed and its own name alone."""
         return ChainNet(self, {stage.name: stage.build(seed) for stage in self.stages})
 
-    def seams(self, batch: Fields, net: "ChainNet | None" = None, target: Target | None = None) -> "list[Seam]":
+    def seams(self, batch: Fields, net: "ChainNet | None" = None, target: Target | None = None) -> list[SeamRecord]:
         """Of each seam: whether gradient crosses it, how large it is, and if not, which operation stops it.
 
         batch: the chain's inputs (and the answer's labels, where target is given), {field: [batch, ...]}.
@@ -109,29 +111,6 @@ class Chain:
             for output in stage.outputs
             if any(output in later.inputs for later in self.stages[k + 1 :])
         ]
-
-
-@final
-@dataclass(frozen=True)
-class Seam:
-    """The border across which `field` goes from one stage to the next that reads it.
-
-    gradient: root mean square, over the items, of the norm of d loss / d field; 0 where none crosses.
-    hard: decisions (all zeros and ones, or whole numbers) rather than distributions or measures.
-    """
-
-    field: str
-    writer: str
-    reader: str
-    passes: bool
-    gradient: float
-    stopped_by: str
-    hard: bool
-
-    def __str__(self) -> str:
-        kind = "hard" if self.hard else "soft"
-        told = f"gradient {self.gradient:.2g}" if self.passes else f"no gradient: {self.stopped_by}"
-        return f"{self.writer} -> {self.field} -> {self.reader}: {kind}, {told}"
 
 
 @final
@@ -195,7 +174,7 @@ class ChainNet(nn.Module):
         return ChainNet(self.chain, {name: copy.deepcopy(net, memo) for name, net in self.nets.items()})
 
 
-def _seam(chain: Chain, net: ChainNet, batch: Fields, target: Target | None, writer: Stage, name: str) -> Seam:
+def _seam(chain: Chain, net: ChainNet, batch: Fields, target: Target | None, writer: Stage, name: str) -> SeamRecord:
     """Cut the chain behind the writer, and look for gradient on both sides of the cut."""
     at = chain.stages.index(writer)
     before, after = chain.stages[: at + 1], chain.stages[at + 1 :]
@@ -207,7 +186,15 @@ def _seam(chain: Chain, net: ChainNet, batch: Fields, target: Target | None, wri
     size = 0.0
     if not stopped:
         size, stopped = _gradient(net, after, fields | {name: cut.requires_grad_()}, name, target, batch)
-    return Seam(name, writer.name, reader, not stopped, size, stopped, hard)
+    return SeamRecord(
+        field=name,
+        writer=writer.name,
+        reader=reader,
+        passes=not stopped,
+        gradient=size,
+        stopped_by=stopped,
+        hard=hard,
+    )
 
 
 def _run_writer(
@@ -218,12 +205,20 @@ def _run_writer(
         fields = net.part([s.name for s in stages[:-1]])(given) if len(stages) > 1 else dict(given)
     reads = {f: _leaf(fields[f]) for f in writer.inputs}
     own = [p for p in net.nets[writer.name].parameters() if p.requires_grad]
-    with Trace([*reads.values(), *own]) as trace:
-        written = net.part([writer.name])(reads)
+    part, refused = net.part([writer.name]), ""
+    try:
+        with Trace([*reads.values(), *own]) as trace:
+            written = part(reads)
+    except ChainError as error:  # as numpy() does where gradient is asked for
+        refused = _refused(error, writer)
+        with torch.no_grad():
+            written = part({f: v.detach() for f, v in reads.items()})
     fields |= {f: v.detach() for f, v in written.items() if f in writer.outputs}
     out = written[name]
     if isinstance(writer, Estimator | Outside):
         return fields, f"{type(writer).__name__.lower()} {writer.name}"
+    if refused:
+        return fields, refused
     if not out.requires_grad and (own or any(r.requires_grad for r in reads.values())):
         return fields, f"{trace.stopped_by(out)} in {writer.name}"
     return fields, "" if out.is_floating_point() else f"whole numbers from {writer.name}"
@@ -237,20 +232,38 @@ def _gradient(
         if isinstance(stage, Estimator | Outside) and name in stage.inputs:
             return 0.0, f"{type(stage).__name__.lower()} {stage.name}"
     answer = stages[-1].outputs[0]
-    with Trace([fields[name]]) as trace:
-        end = net.part([s.name for s in stages])(fields)[answer if target is None else target.field]
-    if not end.requires_grad:
-        return 0.0, trace.stopped_by(end)
-    if target is None:
-        loss = (end * torch.randn(end.shape, generator=torch.Generator().manual_seed(0)).to(end)).sum()
-    else:
-        loss = target.loss(end, batch[target.field]).sum()
+    try:
+        with Trace([fields[name]]) as trace:
+            end = net.part([s.name for s in stages])(fields)[answer if target is None else target.field]
+        if not end.requires_grad:
+            return 0.0, trace.stopped_by(end)
+        loss = _loss(end, target, batch)
+    except ChainError as error:
+        return 0.0, _refused(error)
     gradients: tuple[Tensor | None, ...] = torch.autograd.grad(loss, fields[name], allow_unused=True)
     gradient = gradients[0]
     if gradient is None:
         return 0.0, trace.stopped_by(end)
     size = float(gradient.flatten(1).norm(dim=1).square().mean().sqrt())
+    if not math.isfinite(size):
+        return 0.0, "a derivative that is not finite"
     return size, "" if size > 0 else trace.flat or "saturated: the derivative is zero on all these items"
+
+
+def _loss(end: Tensor, target: Target | None, batch: Fields) -> Tensor:
+    if target is None:
+        return (end * torch.randn(end.shape, generator=torch.Generator().manual_seed(0)).to(end)).sum()
+    try:
+        return target.loss(end, batch[target.field]).sum()
+    except Exception as error:
+        raise ChainError(f"the loss of {target.field!r} raised {raised(error)}") from error
+
+
+def _refused(error: ChainError, writer: Stage | None = None) -> str:
+    """What a stage raises when gradient is asked of it, which without gradient it does not."""
+    told = str(error).splitlines()[0]
+    where = f" in {writer.name}" if writer else ""
+    return f"numpy{where}" if "numpy() on Tensor that requires grad" in told else told
 
 
 def _leaf(value: Tensor) -> Tensor:

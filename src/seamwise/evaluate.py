@@ -1,29 +1,38 @@
 """Scoring a trained chain on a split: per item, per stage, against the trivial predictor."""
 
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import final
 
 import numpy as np
 import torch
 
-from seamwise.chain import ChainNet
+from seamwise.blame import blame, on_gold_input
+from seamwise.chain import Chain, ChainNet
 from seamwise.fit import item_errors, write
 from seamwise.metrics import Target
+from seamwise.pins import Written
 from seamwise.shapes import Float, Int, NDArray, Tensor
-from seamwise.stage import Stage
 from seamwise.task import Task
 from seamwise.trial import StageScore
 
 MOST_WRITTEN = 256  # numbers an item, above which what was written is kept of the first items alone
-N_SHOWN = 12  # test items whose every field is kept, for pictures
+N_SHOWN = 12  # items whose every field is kept, for pictures: half of them right, half wrong, where there are
+WORST = 0.1  # of the items: those shown as wrong, where an error is not simply right or wrong
 
 
 @final
 @dataclass(frozen=True)
 class Evaluation:
-    """items: the examples scored; errors: of the answer, one an item; by_field: of each stage's target, one an
-    item, NaN where it has no label; written: of every field small enough to keep, [items, ...].
+    """A trained chain on a split.
+
+    items:    the examples scored; errors: of the answer, one an item
+    by_field: the errors of each stage's target, one an item, NaN where it has no label
+    written:  of every field small enough to keep, [items, ...]
+    shown:    of some items, right and wrong, all there is to draw: `shown`, which of the items; `shown.FIELD`, what was
+              written; `item.FIELD`, inputs and labels; `known.FIELD`, which of them have the label, where not all do
+    blame:    what each stage costs the answer, see `seamwise.blame.blame`; empty where it was not asked for
     """
 
     items: Int[NDArray, " n"]
@@ -33,37 +42,52 @@ class Evaluation:
     stages: tuple[StageScore, ...]
     written: dict[str, NDArray]
     shown: dict[str, NDArray]
+    blame: dict[str, Float[NDArray, " n"]] = field(default_factory=dict)
 
     @property
     def error(self) -> float:
         return float(self.errors.mean())
 
 
-def evaluate(task: Task, net: ChainNet, split: str = "test") -> Evaluation:
-    """Run a trained chain on all items of a split whose answer is known."""
-    supply, chain = task.supply, net.chain
-    rows = supply.rows(split, task.answer.field)
-    outputs = [o for stage in chain.stages for o in stage.outputs]
-    written = write(net, supply.take(chain.inputs, rows), outputs)
-    scored = {name: _calibrated(task, net, target) for name, target in task.targets(chain).items()}
-    labels = supply.take([task.answer.field], rows)[task.answer.field]
-    by_field, stages = {}, []
-    for stage in chain.stages:
-        for target in (scored[t.field] for t in stage.targets):
-            known = supply.known(target.field, rows)
-            if known.any():
-                errors = np.full(len(rows), np.nan, dtype=np.float32)
-                gold = supply.take([target.field], rows)[target.field][known]
-                errors[known.numpy()] = item_errors(target, written[target.field][known], gold).numpy()
-                by_field[target.field] = errors
-                stages.append(_stage_score(task, net, stage, target, rows[known.numpy()], float(np.nanmean(errors))))
-    answers = item_errors(scored[task.answer.field], written[task.answer.field], labels).numpy()
-    small = {k: v.numpy() for k, v in written.items() if v[0].numel() <= MOST_WRITTEN}
-    shown = {k: v[:N_SHOWN].numpy() for k, v in written.items()}
-    return Evaluation(rows, answers, trivial_error(task, task.answer, rows), by_field, tuple(stages), small, shown)
+def evaluate(task: Task, net: ChainNet, split: str = "test", *, with_blame: bool = False) -> Evaluation:
+    """Run a trained chain on all items of a split whose answer is known.
+
+    with_blame: measure what each stage costs the answer too.
+    """
+    rows = task.supply.rows(split, task.answer.field)
+    done = _written(task, net, rows)
+    measured = blame(done, task.oracles) if with_blame else on_gold_input(done)
+    labelled = {f: errors for f, errors in done.errors.items() if f in net.chain.targets}
+    written = {o: done.fields[o].numpy() for stage in net.chain.stages for o in stage.outputs}
+    return Evaluation(
+        items=rows,
+        errors=done.errors[task.answer.field],
+        trivial=trivial_error(task, task.answer, rows),
+        by_field=labelled,
+        stages=tuple(_stage_score(task, done, f, rows, measured.get(f"gold.{f}")) for f in labelled),
+        written={f: v for f, v in written.items() if v[0].size <= MOST_WRITTEN},
+        shown=_shown(task, written, rows, right_and_wrong(done.errors[task.answer.field])),
+        blame=measured if with_blame else {},
+    )
 
 
-def _calibrated(task: Task, net: ChainNet, target: Target) -> Target:
+def _written(task: Task, net: ChainNet, rows: Int[NDArray, " n"]) -> Written:
+    """Run the chain on those rows, and score all that has labels."""
+    supply, targets = task.supply, {f: calibrated(task, net, t) for f, t in task.targets(net.chain).items()}
+    inputs, outputs = supply.take(net.chain.inputs, rows), [o for stage in net.chain.stages for o in stage.outputs]
+    fields = inputs | write(net, inputs, outputs)
+    labelled = [f for f in outputs if f in supply.fields]
+    labels, known = supply.take(labelled, rows), {f: supply.known(f, rows) for f in labelled}
+    errors = {}
+    for name, target in targets.items():
+        if known[name].any():
+            errors[name] = np.full(len(rows), np.nan, dtype=np.float32)
+            own = item_errors(target, fields[name][known[name]], labels[name][known[name]])
+            errors[name][known[name].numpy()] = own.numpy()
+    return Written(net, task.answer.field, fields, labels, known, targets, errors)
+
+
+def calibrated(task: Task, net: ChainNet, target: Target) -> Target:
     """The target with a metric that was set on the validation split, where it asks for that."""
     if target.calibrate is None:
         return target
@@ -76,38 +100,51 @@ def _calibrated(task: Task, net: ChainNet, target: Target) -> Target:
 
 
 def _stage_score(
-    task: Task, net: ChainNet, stage: Stage, target: Target, rows: Int[NDArray, " m"], error: float
+    task: Task, done: Written, field: str, rows: Int[NDArray, " n"], on_gold: Float[NDArray, " n"] | None
 ) -> StageScore:
+    stage, _ = done.chain.targets[field]
+    behind_gold = any(s.targets for s in done.chain.stages[: done.chain.stages.index(stage)])
+    known = rows[done.known[field].numpy()]
     return StageScore(
-        field=target.field,
+        field=field,
         stage=stage.name,
-        error=error,
-        error_on_gold_input=_on_gold_input(task, net, stage, target, rows),
-        trivial=trivial_error(task, task.targets(net.chain)[target.field], rows),  # its own threshold, not a network's
-        unit=target.unit,
+        error=float(np.nanmean(done.errors[field])),
+        error_on_gold_input=float(np.nanmean(on_gold)) if behind_gold and on_gold is not None else None,
+        trivial=trivial_error(task, task.targets(done.chain)[field], known),  # its own threshold, not a network's
+        unit=done.targets[field].unit,
     )
 
 
-def _on_gold_input(task: Task, net: ChainNet, stage: Stage, target: Target, rows: Int[NDArray, " m"]) -> float | None:
-    """The stage's error where every stage before it is replaced by its gold (a prefix pin).
+def right_and_wrong(errors: Float[NDArray, " n"], n: int = N_SHOWN) -> Int[NDArray, " m"]:
+    """Which items to show: half of them right, half wrong, the first of each in turn; more of one where one is short.
 
-    On those of the rows that have all the gold; None where there are none, or no gold comes before the stage.
+    Where errors are not all 0 or 1: half of those at or below the median, half of the worst tenth.
     """
-    supply = task.supply
-    before = net.chain.stages[: net.chain.stages.index(stage)]
-    golds = [gold for earlier in before for gold in earlier.targets]
-    for gold in golds:
-        rows = rows[supply.known(gold.field, rows).numpy()]
-    if not golds or not len(rows):
-        return None
-    given = supply.take(net.chain.inputs, rows)
-    for gold in golds:
-        given[gold.field] = gold.gold(supply.take([gold.field], rows)[gold.field])
-    part = net.part([s.name for s in [*before, stage]])
-    errors = item_errors(
-        target, write(part, given, [target.field])[target.field], supply.take([target.field], rows)[target.field]
-    )
-    return float(errors.mean())
+    if np.isin(errors, (0, 1)).all():
+        good, bad = np.flatnonzero(errors == 0), np.flatnonzero(errors == 1)
+    else:
+        worst = np.argsort(-errors, kind="stable")[: max(1, round(WORST * len(errors)))]
+        good = np.flatnonzero(errors <= np.median(errors))
+        bad = np.setdiff1d(worst, good)
+    rest = np.setdiff1d(np.arange(len(errors)), np.concatenate([good, bad]))
+    half = n // 2
+    n_bad = min(len(bad), max(half, n - len(good)))
+    n_good = min(len(good), n - n_bad)
+    good, bad = np.concatenate([good[:n_good], rest[: n - n_good - n_bad]]), bad[:n_bad]
+    turn = np.concatenate([2 * np.arange(len(good)), 2 * np.arange(len(bad)) + 1])
+    return np.concatenate([good, bad])[np.argsort(turn)]
+
+
+def _shown(
+    task: Task, written: Mapping[str, NDArray], rows: Int[NDArray, " n"], which: Int[NDArray, " m"]
+) -> dict[str, NDArray]:
+    """All of some items: what was written, and the inputs and labels of every variant."""
+    chains: Iterable[Chain] = (task.variants | task.directs).values()
+    names = sorted({f for chain in chains for f in (*chain.inputs, *task.targets(chain))})
+    kept = {"shown": which} | {f"shown.{f}": v[which] for f, v in written.items()}
+    kept |= {f"item.{f}": v.numpy() for f, v in task.supply.take(names, rows[which]).items()}
+    known = {f: task.supply.known(f, rows[which]).numpy() for f in names}
+    return kept | {f"known.{f}": there for f, there in known.items() if not there.all()}
 
 
 def trivial_error(task: Task, target: Target, rows: Int[NDArray, " m"]) -> float:

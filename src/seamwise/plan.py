@@ -84,7 +84,7 @@ def _known(what: str, asked: Sequence[str] | None, there: Sequence[str]) -> list
 def _specs(task: Task, plan: Plan) -> list[Spec]:
     specs = []
     for n in plan.budgets:
-        specs += _at(task, plan, plan.budget(n), "")
+        specs += _at(task, plan, plan.budget(n), "", shifted=n == plan.budgets[-1] and task.elsewhere is not None)
     if plan.halvings and not plan.together:
         top = plan.budget(plan.budgets[-1])
         for other in plan.held:
@@ -93,18 +93,20 @@ def _specs(task: Task, plan: Plan) -> list[Spec]:
     return specs
 
 
-def _at(task: Task, plan: Plan, budget: Mapping[str, int], halved: str) -> list[Spec]:
+def _at(task: Task, plan: Plan, budget: Mapping[str, int], halved: str, shifted: bool = False) -> list[Spec]:
     """All regimes and seeds at one budget; where a field is halved, only those that train on it."""
     specs = []
     for regime in plan.regimes:
         for variant in task.directs if regime == "direct" else plan.variants:
             if not halved or halved in fields_used(task, variant, regime):
-                specs += [spec(task, variant, regime, budget, seed) for seed in plan.seeds]
+                specs += [spec(task, variant, regime, budget, seed, shifted) for seed in plan.seeds]
     return specs
 
 
-def spec(task: Task, variant: str, regime: Regime, budget: Mapping[str, int], seed: int) -> Spec:
+def spec(task: Task, variant: str, regime: Regime, budget: Mapping[str, int], seed: int, shifted: bool = False) -> Spec:
     """A trial to be; its id tells what it is and ends in a hash of all that decides its result."""
     parts = [task.name, task.signature[variant], task.digest, task.fit.signature, regime, sorted(budget.items()), seed]
+    parts += [task.elsewhere_digest] if shifted else []
     digest = hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
-    return Spec(f"{variant}.{regime}.{budget[task.answer.field]}.s{seed}.{digest}", variant, regime, budget, seed)
+    name = f"{variant}.{regime}.{budget[task.answer.field]}.s{seed}.{digest}"
+    return Spec(name, variant, regime, budget, seed, shifted)

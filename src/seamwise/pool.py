@@ -72,9 +72,13 @@ def run_all(
     cannot be sent to them; what is finished stays finished.
     """
     todo, busy_elsewhere = deque(specs), deque[Spec]()
-    task.supply.save(run / "supply")
+    here, there = (run / "supply").resolve(), (run / "supply" / "elsewhere").resolve()
+    task.supply.save(here)
+    if task.elsewhere is not None:
+        task.elsewhere.save(there)
     paths = [p for p in sys.path if p]  # so that a worker finds the user's modules too
-    message = (_packed(task), str((run / "supply").resolve()), str(run.resolve()), paths)
+    elsewhere = "" if task.elsewhere is None else str(there)
+    message = (_packed(task), str(here), elsewhere, str(run.resolve()), paths)
     workers = [Worker(message) for _ in range(min(n_jobs, len(todo)))]
     asked, n_stillborn = time.monotonic(), 0
     try:

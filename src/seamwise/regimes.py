@@ -33,17 +33,20 @@ from seamwise.source import target_source
 from seamwise.stage import Estimator, EstimatorNet, Stage
 from seamwise.task import Task
 from seamwise.training import Job, Training, digest_rows, install, train_estimator, train_net
-from seamwise.trial import Regime
+from seamwise.trial import Regime, SeamRecord
+
+N_SEAM_ITEMS = 32
 
 
 @final
 @dataclass(frozen=True)
 class Trained:
-    """A chain trained one way: its networks, the trainings that compose it, and what was to be said about it."""
+    """A chain trained one way: its networks, the trainings that compose it, what was to be said about it, its seams."""
 
     net: ChainNet
     trainings: tuple[Training, ...]
     notes: tuple[str, ...]
+    seams: tuple[SeamRecord, ...] = ()
 
 
 def independent(job: Job) -> Trained:
@@ -66,7 +69,7 @@ def independent(job: Job) -> Trained:
         training = _train_segment(job, net, segment, rows, lambda s, r: gold_inputs(job, net, s, r), origin)
         install(net, training)
         trainings.append(training)
-    return Trained(net, tuple(trainings), (*notes, *_together(job)))
+    return Trained(net, tuple(trainings), (*notes, *_together(job)), _seams(job, net))
 
 
 def sequential(job: Job) -> Trained:
@@ -115,7 +118,7 @@ def sequential(job: Job) -> Trained:
         install(full, training)
         trainings.append(training)
         seen = np.union1d(seen, own_groups)
-    return Trained(full, tuple(trainings), (*_together(job), *_half_apart(job, parts, folds)))
+    return Trained(full, tuple(trainings), (*_together(job), *_half_apart(job, parts, folds)), _seams(job, full))
 
 
 def _half_apart(job: Job, parts: Sequence[Segment], folds: Int[NDArray, "n k"]) -> tuple[str, ...]:
@@ -133,7 +136,8 @@ def tuned(job: Job) -> Trained:
     """The whole chain by the answer's loss and lambda times the stage losses, from the independent weights."""
     start = independent(job)
     trained = _whole(job, start.net, job.task.fit.stage_weight, start.trainings)
-    return Trained(trained.net, (*start.trainings, *trained.trainings), (*start.notes, *trained.notes))
+    trainings, notes = (*start.trainings, *trained.trainings), (*start.notes, *trained.notes)
+    return Trained(trained.net, trainings, notes, trained.seams)
 
 
 def joint(job: Job) -> Trained:
@@ -236,7 +240,8 @@ def _whole(job: Job, net: ChainNet, stage_weight: float, before: Sequence[Traini
             )
     if answer.field not in [t.target for t in trainings[len(before) :]]:
         raise RegimeError("nothing in this chain can learn from the answer")
-    return Trained(net, tuple(trainings[len(before) :]), (*notes, *_stopped_seams(job, net)))
+    seams = _seams(job, net)
+    return Trained(net, tuple(trainings[len(before) :]), (*notes, *_stopped(job.chain, seams)), seams)
 
 
 def _is_fitted(net: ChainNet, stage: Estimator) -> bool:
@@ -291,16 +296,24 @@ def _blocks(chain: Chain) -> list[list[Stage]]:
     return [block for block in blocks if block]
 
 
-def _stopped_seams(job: Job, net: ChainNet) -> tuple[str, ...]:
-    rows = job.rows([job.task.answer.field])[:32]
-    if not len(rows):
-        return ()
-    batch = job.task.supply.take([*job.chain.inputs, job.task.answer.field], rows)
-    names = [stage.name for stage in job.chain.stages]
-    first = min(names.index(name) for name in job.chain.learned) if job.chain.learned else len(names)
-    stopped = [s for s in job.chain.seams(batch, net, job.task.answer) if not s.passes and s.writer in names[first:]]
+def _seams(job: Job, net: ChainNet) -> tuple[SeamRecord, ...]:
+    """The seams of the trained networks, on some items whose answer was bought, or any of the training split.
+
+    Not on test items: there may be answers that the networks cannot know, and nothing to learn from them.
+    """
+    supply, answer = job.task.supply, job.task.answer
+    bought = job.rows([answer.field])
+    rows = (bought if len(bought) else supply.rows("train", answer.field))[:N_SEAM_ITEMS]
+    return tuple(job.chain.seams(supply.take([*job.chain.inputs, answer.field], rows), net.eval(), answer))
+
+
+def _stopped(chain: Chain, seams: Sequence[SeamRecord]) -> tuple[str, ...]:
+    names = [stage.name for stage in chain.stages]
+    first = min(names.index(name) for name in chain.learned) if chain.learned else len(names)
     return tuple(
-        f"no gradient crosses {s.field!r} ({s.stopped_by}): the answer trains only what is behind it" for s in stopped
+        f"no gradient crosses {s.field!r} ({s.stopped_by}): the answer trains only what is behind it"
+        for s in seams
+        if not s.passes and s.writer in names[first:]
     )
 
 

@@ -1,9 +1,12 @@
 """Run: a folder of trials that a study wrote, read as a table."""
 
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
+from zipfile import BadZipFile
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -14,12 +17,48 @@ from seamwise.errors import RunError
 from seamwise.trial import FolderRecord, Trial, TrialLog, did_not_train, read_record
 
 if TYPE_CHECKING:
+    from seamwise.advice import Advice
     from seamwise.task import Task
 
 FORMAT = 2  # of a run folder
 
 Row = tuple[str, str]
 """What is compared: (variant, regime)."""
+
+
+@final
+class Items(Mapping[str, NDArray]):
+    """The arrays of an `.npz` file by name, each read when it is asked for. Raises RunError where it cannot be."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._read: dict[str, NDArray] = {}
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        with self._open() as file:
+            return tuple(file.files)
+
+    def __getitem__(self, name: str) -> NDArray:
+        if name not in self._read:
+            with self._open() as file:
+                self._read[name] = file[name]
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @contextmanager
+    def _open(self) -> Iterator[Any]:
+        try:
+            with np.load(self.path, allow_pickle=False) as file:
+                yield file
+        except (OSError, ValueError, BadZipFile) as error:
+            remedy = "delete it, then run the same study again"
+            raise RunError(f"{self.path}: cannot be read", given=str(error), remedy=remedy) from None
 
 
 class StageRecord(BaseModel):
@@ -50,6 +89,8 @@ class RunRecord(FolderRecord):
     signatures: dict[str, str]
     variants: dict[str, tuple[StageRecord, ...]]  # and the direct networks
     trials: tuple[str, ...]  # ids, in order
+    elsewhere: str = ""  # where the examples of the trials' `shift` come from, as it was named; empty without
+    noise: dict[str, float] = {}  # {field: how noisy its labels are}, as far as the supply knows
 
 
 @final
@@ -85,15 +126,17 @@ class Study:
         trials = sorted(self.at(row, n), key=lambda t: t.seed)
         return np.stack([self.items(t)["error"] for t in trials]).astype(np.float64)
 
-    def items(self, trial: Trial) -> dict[str, NDArray]:
+    def items(self, trial: Trial) -> "Items":
         """A trial's per-item results (see seamwise.worker.save_items)."""
-        with np.load(self.run / "predictions" / f"{trial.id}.npz", allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        return self._items.setdefault(trial.id, Items(self.run / "predictions" / f"{trial.id}.npz"))
+
+    @cached_property
+    def _items(self) -> "dict[str, Items]":
+        return {}
 
     @cached_property
     def bootstrap(self) -> Bootstrap:
-        with np.load(self.run / "test.npz", allow_pickle=False) as file:
-            return Bootstrap(file["groups"])
+        return Bootstrap(Items(self.run / "test.npz")["groups"])
 
     def table(self) -> dict[Row, dict[int, Interval]]:
         """The mean error and its interval, by row and budget; a cell is missing where nothing is finished."""
@@ -118,11 +161,17 @@ class Study:
         wins = np.isclose(draws, draws.min(0)) / np.isclose(draws, draws.min(0)).sum(0)  # a tie is shared
         return rows[least], float(wins[least].mean())
 
-    def report(self, task: "Task | None" = None) -> Path:
-        """Write report.html: the table, the learning curves and example pictures. Returns its path."""
+    def advise(self, at: Sequence[int] = (), prices: Mapping[str, float] | None = None) -> "Advice":
+        """What the trials say; see seamwise.advice.advise."""
+        from seamwise.advice import advise
+
+        return advise(self, at, prices)
+
+    def report(self, task: "Task | None" = None, advice: "Advice | None" = None) -> Path:
+        """Write report.html: advice, figures, tables and example pictures. Returns its path."""
         from seamwise.report import write_report
 
-        return write_report(self, task)
+        return write_report(self, task, advice)
 
     def _repr_html_(self) -> str:
         from seamwise.report import notebook_html
@@ -141,8 +190,13 @@ def open_run(run: str | Path) -> Study:
     record = read_run_record(run)
     if record is None:
         raise RunError(f"{run}: no run folder", given="no run.json", expected="a folder that a study wrote")
-    known = {t.id: t for t in TrialLog(run / "trials.jsonl").read()}
+    known = {t.id: t for t in TrialLog(run / "trials.jsonl").read() if t.status == "failed" or has_items(run, t)}
     return Study(run, record, tuple(known[i] for i in record.trials if i in known))
+
+
+def has_items(run: Path, trial: Trial) -> bool:
+    """Whether a trial's per-item results are there; where they are gone it counts as not run."""
+    return (run / "predictions" / f"{trial.id}.npz").is_file()
 
 
 def read_run_record(run: Path) -> RunRecord | None:

@@ -2,22 +2,29 @@
 
 import os
 import shutil
+import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, Unpack
 
 import numpy as np
 from filelock import FileLock, Timeout
 
+from seamwise.advice import write_advice
 from seamwise.errors import RunError, TaskError
-from seamwise.evaluate import N_SHOWN, trivial_error
+from seamwise.evaluate import trivial_error
+from seamwise.maps import map_folder
+from seamwise.origin import checked_settings
 from seamwise.plan import Plan, make_plan
 from seamwise.pool import run_all
 from seamwise.progress import Progress
-from seamwise.runs import FORMAT, RunRecord, StageRecord, Study, open_run, read_run_record
+from seamwise.runs import FORMAT, RunRecord, StageRecord, Study, has_items, open_run, read_run_record
+from seamwise.shapes import NDArray
+from seamwise.shift import supply_elsewhere
 from seamwise.stage import Stage
+from seamwise.supply import Supply
 from seamwise.task import Task, load_task
 from seamwise.trial import Trial, TrialLog, storage_error, write_json, write_whole
 from seamwise.version import VERSION
@@ -36,6 +43,7 @@ def study(
     halvings: bool = True,
     jobs: int | None = None,
     quiet: bool = False,
+    shift: str | Path | Supply | None = None,
 ) -> Study:
     """Train a task's chain every way over growing budgets, in a folder, and write its report.
 
@@ -48,6 +56,9 @@ def study(
     together: sweep all fields in proportion
     halvings: at the largest budget, also train with half of each other field's labels
     jobs:     processes of one thread each; as many as there are cores by default
+    shift:    examples from elsewhere, on which the largest budget's networks are scored too, as they are and with
+              their first stage trained again there: a Supply, a folder (of Supply.save, or of data that the task
+              reads), or settings of the task's world, as in "clutter=12"; the task's own `elsewhere` by default
 
     Killed at any moment, the same call goes on where it stopped. Raises InputError before anything is
     trained where task, budgets or folder do not fit.
@@ -55,6 +66,8 @@ def study(
     if jobs is not None and jobs < 1:
         raise TaskError(f"{jobs} jobs", expected="1 or more")
     loaded = load_task(task) if isinstance(task, str) else task
+    if shift is not None:
+        loaded = loaded.with_elsewhere(supply_elsewhere(loaded, shift))
     plan = make_plan(
         loaded,
         budgets=budgets,
@@ -69,15 +82,75 @@ def study(
     _make_folder(run)
     try:
         with FileLock(run / "study.lock", timeout=0):
-            _open_run(run, loaded, plan)
+            _open_run(run, loaded, plan, _named(loaded, shift))
             _run(run, loaded, plan, jobs or os.cpu_count() or 1, quiet)
     except Timeout:
         raise RunError(
             f"{run}: another study is at work in this folder", remedy="wait for it, or give another --out"
         ) from None
     result = open_run(run)
+    advice = result.advise()
+    write_advice(result, advice)
+    result.report(loaded, advice)
+    return result
+
+
+class Options(TypedDict, total=False):
+    """What `study` may be told beside task and folder, see there."""
+
+    budgets: Sequence[int] | None
+    seeds: int
+    regimes: Sequence[str] | None
+    variants: Sequence[str] | None
+    vary: str | None
+    together: bool
+    halvings: bool
+    jobs: int | None
+    quiet: bool
+    shift: str | Path | None
+
+
+def study_map(
+    task: Task | str,
+    setting: str,
+    values: Sequence[float],
+    out: str | Path | None = None,
+    **options: Unpack[Options],
+) -> Study:
+    """A study of the task as it is, in `out`, and one at each value of a setting of its world, in `out`/map/.
+
+    task:    as load_task takes it, or a Task that came from there; each value's is trained as this one is
+    setting: of the task's world, "clutter" say; or "noise.FIELD"
+    values:  of the setting, each a run folder of its own: out/map/SETTING=VALUE/
+
+    Which way is best at which value and budget, `seamwise.maps.read_map(out)` says. The same call goes on where it
+    stopped. Returns the study of the task as it is. Raises InputError before anything is trained where the task has no
+    such setting, or no such value of it.
+    """
+    loaded = load_task(task) if isinstance(task, str) else task
+    if not loaded.source:
+        raise TaskError(
+            f"task {loaded.name!r} comes from memory: it cannot be made again with another {setting!r}",
+            remedy="put it in a file with a `with_world`",
+        )
+    run = Path(out) if out is not None else Path("runs") / loaded.name
+    folders = {map_folder(run, setting, v): v for v in checked_settings({f"{setting}={v}": v for v in values}).values()}
+    if not values or len(folders) < len(values):
+        raise TaskError(f"a map over {len(values)} values of {setting!r}", expected="one or more, all different")
+    tasks = {f: load_task(loaded.source, world={setting: v}).with_fit(loaded.fit) for f, v in folders.items()}
+    result = study(loaded, run, **options)
+    for k, (folder, one) in enumerate(tasks.items(), start=1):
+        if not options.get("quiet"):
+            print(f"map: {folder.name}, {k} of {len(tasks)}", file=sys.stderr)
+        study(one, folder, **options)
     result.report(loaded)
     return result
+
+
+def _named(task: Task, shift: str | Path | Supply | None) -> str:
+    if shift is not None:
+        return "a supply" if isinstance(shift, Supply) else str(shift)
+    return "" if task.elsewhere is None else "the task's own"
 
 
 def _make_folder(run: Path) -> None:
@@ -89,7 +162,7 @@ def _make_folder(run: Path) -> None:
         raise storage_error(run, error) from error
 
 
-def _open_run(run: Path, task: Task, plan: Plan) -> None:
+def _open_run(run: Path, task: Task, plan: Plan, elsewhere: str) -> None:
     """Make a folder ready for a plan: a new one, or one of the same task."""
     before = read_run_record(run)
     if before is not None and before.task != task.name:
@@ -100,13 +173,11 @@ def _open_run(run: Path, task: Task, plan: Plan) -> None:
         raise RunError(f"{run}: has trials but no run.json", remedy="give another --out")
     TrialLog(run / "trials.jsonl").mend()
     supply, rows = task.supply, task.supply.rows("test", task.answer.field)
-    shown = rows[:N_SHOWN]
-    names = {*(f for c in (task.variants | task.directs).values() for f in (*c.inputs, *task.targets(c)))}
-    kept: dict[str, Any] = {"items": rows, "groups": supply.groups[rows]}
-    kept |= {f"shown.{f}": v.numpy() for f, v in supply.take(sorted(names), shown).items()}
-    buffer = BytesIO()
-    np.savez_compressed(buffer, **kept)
-    write_whole(run / "test.npz", buffer.getvalue())
+    _write_items(run / "test.npz", {"items": rows, "groups": supply.groups[rows]})
+    (run / "there.npz").unlink(missing_ok=True)
+    if task.elsewhere is not None:
+        there = task.elsewhere.rows("test", task.answer.field)
+        _write_items(run / "there.npz", {"items": there, "groups": task.elsewhere.groups[there]})
     record = RunRecord(
         format=FORMAT,
         version=VERSION,
@@ -123,8 +194,16 @@ def _open_run(run: Path, task: Task, plan: Plan) -> None:
         signatures=task.signature,
         variants={v: tuple(map(_stage_record, c.stages)) for v, c in (task.variants | task.directs).items()},
         trials=tuple(s.id for s in plan.specs),
+        elsewhere=elsewhere,
+        noise=supply.noise,
     )
     write_json(run / "run.json", record.model_dump(mode="json"))
+
+
+def _write_items(path: Path, items: Mapping[str, NDArray]) -> None:
+    buffer = BytesIO()
+    np.savez_compressed(buffer, **items)  # type: ignore[arg-type]
+    write_whole(path, buffer.getvalue())
 
 
 def _stage_record(stage: Stage) -> StageRecord:
@@ -136,7 +215,7 @@ def _stage_record(stage: Stage) -> StageRecord:
 
 def _run(run: Path, task: Task, plan: Plan, n_jobs: int, quiet: bool) -> None:
     log = TrialLog(run / "trials.jsonl")
-    done = {t.id for t in log.read() if t.status == "done"}
+    done = {t.id for t in log.read() if t.status == "done" and has_items(run, t)}
     todo = [s for s in plan.specs if s.id not in done]
     for folder in (run, run / "stages", run / "predictions"):
         for left in folder.glob(".*.[0-9]*"):  # half written by a process that was killed

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from seamwise.errors import StorageError, SupplyError
+from seamwise.noise import are_categories, both_noises, made_noisy
 from seamwise.shapes import Bool, Int, NDArray, Tensor
 from seamwise.tables import RESERVED, SPLITS, Column, examples_of, groups_of, read_table, splits_of
 from seamwise.trial import storage_error, write_json
@@ -35,6 +36,8 @@ class Supply:
     rows (numpy.ma); it is then missing for those examples. Integers are kept as such (categories), other
     numbers become float32.
     prices: {field: price of one label}, in any currency; 1 where not given.
+    noise: {field: how noisy its labels are}, where that is known: of categories (whole numbers) the share of wrong
+    ones, of other numbers the standard deviation of their error, in the label's unit.
     Where no table has `split`, groups are divided .6, .2, .2 at random, always the same way; where none has
     `group`, every example is its own.
 
@@ -46,9 +49,14 @@ class Supply:
     groups: Int[NDArray, "n k"]
     splits: Int[NDArray, " n"]
     prices: dict[str, float]
+    noise: dict[str, float]
 
     def __init__(
-        self, tables: Mapping[str, Mapping[str, Column]], *, prices: Mapping[str, float] | None = None
+        self,
+        tables: Mapping[str, Mapping[str, Column]],
+        *,
+        prices: Mapping[str, float] | None = None,
+        noise: Mapping[str, float] | None = None,
     ) -> None:
         if not isinstance(tables, Mapping):
             raise SupplyError(
@@ -71,6 +79,7 @@ class Supply:
         self.groups, names = groups_of(read, examples, n)
         self.splits = splits_of(read, examples, self.groups)
         self.prices = self._priced(prices or {})
+        self.noise = self._noise_of(noise or {})
         self._check_splits(names)
 
     def _take(self, where: str, field: str, values: Tensor, known: Tensor, rows: Int[NDArray, " m"], n: int) -> None:
@@ -106,6 +115,23 @@ class Supply:
             if not _is_price(price):
                 raise SupplyError(f"the price of {field!r} is {price!r}", expected="a finite number of 0 or more")
         return {field: float(prices.get(field, 1.0)) for field in self.fields}
+
+    def _noise_of(self, noise: Mapping[str, float]) -> dict[str, float]:
+        if not isinstance(noise, Mapping):
+            raise SupplyError(f"the noise is a {type(noise).__name__}", expected='{"field": noise of its labels, ...}')
+        for field, amount in noise.items():
+            if field not in self.fields:
+                raise SupplyError(
+                    f"noise of {field!r}, which no table has", expected=f"one of {', '.join(self.fields)}"
+                )
+            self._check_noise(f"the noise of {field!r}", field, amount)
+        return {field: float(amount) for field, amount in noise.items()}
+
+    def _check_noise(self, what: str, field: str, amount: Any) -> None:
+        share = are_categories(self.fields[field])
+        if not _is_price(amount) or (share and float(amount) > 1):
+            expected = "a share from 0 to 1: its labels are categories" if share else "a finite number of 0 or more"
+            raise SupplyError(f"{what} is {amount!r}", expected=expected)
 
     def _check_splits(self, names: Sequence[Any]) -> None:
         seen: dict[int, int] = {}
@@ -178,8 +204,27 @@ class Supply:
         index = torch.from_numpy(rows)
         part.fields = {field: values[index] for field, values in self.fields.items()}
         part.present = {field: known[index] for field, known in self.present.items()}
-        part.groups, part.splits, part.prices = self.groups[rows], self.splits[rows], dict(self.prices)
+        part.groups, part.splits = self.groups[rows], self.splits[rows]
+        part.prices, part.noise = dict(self.prices), dict(self.noise)
         return part
+
+    def with_noise(self, field: str, amount: float, seed: int = 0) -> "Supply":
+        """The same supply with training and validation labels of a field made wrong; the test's stay as they are.
+
+        amount: of categories, the probability that a label is replaced by another that its split has, each as
+        probable; of other numbers, the standard deviation of what is added, in standard deviations of the labels.
+        A label that is wrong at one amount is wrong at a larger one too. `noise` says how noisy the labels are now.
+        Raises SupplyError.
+        """
+        self.held(field)
+        self._check_noise(f"the noise to add to {field!r}", field, amount)
+        rows = [self.rows(split, field) for split in ("train", "validation")]
+        labels, added = made_noisy(field, self.fields[field], rows, float(amount), seed)
+        noisy = Supply.__new__(Supply)
+        noisy.__dict__.update(self.__dict__)
+        noisy.fields = self.fields | {field: labels}
+        noisy.noise = self.noise | {field: both_noises(self.noise.get(field, 0.0), added, self.fields[field])}
+        return noisy
 
     def take(self, fields: Iterable[str], rows: Int[NDArray, " m"]) -> dict[str, Tensor]:
         """Those rows of those fields, as tensors."""
@@ -212,7 +257,7 @@ class Supply:
             np.save(folder / "splits.npy", self.splits)
         except OSError as error:
             raise storage_error(folder, error) from error
-        write_json(folder / "supply.json", {"fields": list(self.fields), "prices": self.prices})
+        write_json(folder / "supply.json", {"fields": list(self.fields), "prices": self.prices, "noise": self.noise})
 
     @classmethod
     def cached(cls, name: str, make: Callable[[], "Supply"]) -> "Supply":
@@ -245,7 +290,7 @@ class Supply:
         supply.fields = {field: torch.from_numpy(mapped(str(k))) for k, field in numbered}
         supply.present = {field: torch.from_numpy(mapped(f"{k}.present")) for k, field in numbered}
         supply.groups, supply.splits = np.asarray(mapped("groups")), np.asarray(mapped("splits"))
-        supply.prices = described["prices"]
+        supply.prices, supply.noise = described["prices"], described.get("noise", {})
         return supply
 
 

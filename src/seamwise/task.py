@@ -1,24 +1,21 @@
 """Task: what is to be answered, by which chain or direct network, from which supply; and loading one."""
 
 import hashlib
-import importlib
-import importlib.util
-import os
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, final
 
-import cloudpickle
 import torch
 
-from seamwise.borders import check_borders, check_labels, fit_estimator
+from seamwise.borders import check_alike, check_borders, check_labels, fit_estimator
 from seamwise.chain import Chain, ChainNet
 from seamwise.errors import SeamwiseError, SupplyError, TaskError
 from seamwise.metrics import OneHot, Target
+from seamwise.oracles import Oracle, check_kinds, try_oracles
+from seamwise.origin import NOISE, made_by, module_of, origin_of
 from seamwise.settings import Fit
 from seamwise.shapes import NDArray, Tensor
 from seamwise.source import source, target_source
@@ -26,7 +23,6 @@ from seamwise.stage import Estimator, Learned
 from seamwise.supply import Supply
 from seamwise.tables import SPLITS
 
-SYSTEMS = ("digits", "gate")
 MOST_TRIED = 200  # items an estimator is fitted to when borders are checked
 
 Item = Mapping[str, NDArray]
@@ -47,7 +43,11 @@ class Task:
     read:    a file -> the inputs of one item, {field: array}; by default an .npz file of them
     tell:    what was written for one item -> something JSON can hold; by default the answer itself
     fit:     how long and how fast to train, for every regime alike
-    source:  what load_task was given, absolute for a file; empty where it came from memory
+    oracles: {stage name: (inputs, gold) -> what a perfect stage would write on the input that it really gets}, see
+             `seamwise.oracles.Oracle`: to share the answer's error out among stages; no training depends on them
+    elsewhere: examples with the same fields from another place (another scanner, say): a study also scores there what
+             it trained here, and what training the first learned stage again, on the labels there, wins back
+    source:  what load_task was given, absolute for a file, with its settings; empty where it came from memory
 
     Building one checks every border and label. Raises ChainError, SupplyError or TaskError.
     """
@@ -62,6 +62,8 @@ class Task:
     read: Callable[[Path], Item] | None = None
     tell: Callable[[Item], Any] | None = None
     fit: Fit = field(default_factory=Fit)
+    oracles: Mapping[str, Oracle] | None = None
+    elsewhere: Supply | None = None
     source: str = ""
 
     def __post_init__(self) -> None:
@@ -75,9 +77,11 @@ class Task:
             if not re.fullmatch(r"\w[\w-]*", name):
                 raise TaskError(f"task {self.name!r}: {name!r} cannot name a file", expected="letters, digits, _ and -")
         self._check_answer()
+        self._check_oracles()
         for variant, chain in (self.variants | self.directs).items():
             self._check(variant, chain)
         self._check_size()
+        self._check_elsewhere()
 
     @property
     def variants(self) -> dict[str, Chain]:
@@ -104,6 +108,11 @@ class Task:
         """A hash of the data."""
         return self.supply.digest
 
+    @cached_property
+    def elsewhere_digest(self) -> str:
+        """A hash of the data from elsewhere; empty where there are none."""
+        return "" if self.elsewhere is None else self.elsewhere.digest
+
     def chain_of(self, variant: str) -> Chain:
         """The chain of a variant, or of a direct network. Raises TaskError."""
         chains = self.variants | self.directs
@@ -125,11 +134,25 @@ class Task:
     def without_supply(self) -> "Task":
         """The task to send to another process, which maps the supply from disk. Nothing is checked again."""
         _ = self.signature, self.digest, [s.signature for c in self.variants.values() for s in c.stages]
-        return _unchecked(self, supply=None)
+        _ = self.elsewhere_digest
+        return _unchecked(self, supply=None, elsewhere=None)
 
     def with_supply(self, supply: Supply) -> "Task":
         """The same task on another supply, unchecked. One that was sent without its own takes this for it."""
         return _unchecked(self, supply=supply)
+
+    def with_elsewhere(self, supply: Supply) -> "Task":
+        """The same task with examples from elsewhere (see `elsewhere`).
+
+        Raises TaskError or ChainError where they lack an input of a chain or the answer, or have them in another form.
+        """
+        copy = _unchecked(self, elsewhere=supply)
+        copy._check_elsewhere()
+        return copy
+
+    def there(self) -> "Task":
+        """The same task on the examples from elsewhere, in the place of its own."""
+        return _unchecked(self, supply=self.elsewhere, elsewhere=None, digest=self.elsewhere_digest)
 
     def with_fit(self, fit: Fit) -> "Task":
         """The same task, trained otherwise."""
@@ -187,11 +210,28 @@ class Task:
             for few in (2, 3):
                 inputs, gold = self._few(chain, few)
                 check_borders(net, inputs, gold, targets)
+            if self.oracles and variant in self.variants:
+                self._try_oracles(net)
         except SeamwiseError as error:
             lines = str(error).splitlines()
             raise type(error)(
                 "\n".join([f"task {self.name!r}, {variant}: {lines[0]}", *lines[1:]])
             ) from error.__cause__
+
+    def _check_oracles(self) -> None:
+        try:
+            check_kinds(self.oracles or {}, self.variants)
+        except TaskError as error:
+            raise TaskError(f"task {self.name!r}: {error}") from None
+
+    def _try_oracles(self, net: ChainNet) -> None:
+        """On a few items with all the labels of the chain, from whatever split; where there are none, never asked."""
+        labels = [o for stage in net.chain.stages for o in stage.outputs if o in self.supply.fields]
+        known = torch.stack([self.supply.present[f] for f in labels]).all(0)
+        some = known.nonzero()[:3, 0].numpy()
+        if len(some):
+            inputs, gold = self.supply.take(net.chain.inputs, some), self.supply.take(labels, some)
+            try_oracles(net, self.oracles or {}, inputs, gold)
 
     def _check_whole(self, target: Target) -> None:
         """Categories are whole numbers; torch would refuse others where a label stands in for a stage."""
@@ -251,6 +291,23 @@ class Task:
                 remedy="give a smaller one first; larger ones may follow it",
             )
 
+    def _check_elsewhere(self) -> None:
+        """That what reads and scores the task's own examples can read and score those from elsewhere."""
+        if self.elsewhere is None:
+            return
+        self._check_kind("elsewhere", self.elsewhere, Supply, "seamwise.Supply({...})")
+        chains = (self.variants | self.directs).values()
+        inputs = {name for chain in chains for name in chain.inputs}
+        targets = {name: target for chain in chains for name, target in self.targets(chain).items()}
+        for name in sorted({*inputs, *targets}):
+            if name in self.elsewhere.fields or name in inputs or name == self.answer.field:
+                where = f"task {self.name!r}: elsewhere, field {name!r}"
+                check_alike(where, name, self.supply, self.elsewhere, is_input=name in inputs)
+        for name in sorted(targets.keys() & self.elsewhere.fields.keys()):
+            check_labels(targets[name], self.elsewhere.fields[name][self.elsewhere.present[name]])
+        if not len(self.elsewhere.rows("test", self.answer.field)):
+            raise TaskError(f"task {self.name!r}: elsewhere, no test example has a label of {self.answer.field!r}")
+
 
 def _parts(one_or_named: Any) -> list[Any]:
     return list(one_or_named.values()) if isinstance(one_or_named, Mapping) else [one_or_named]
@@ -263,82 +320,43 @@ def n_parameters(chain: Chain) -> int:
 
 def _unchecked(task: Task, **changed: Any) -> Task:
     copy = object.__new__(Task)
-    copy.__dict__.update(task.__dict__ | changed)
-    if changed.get("supply") is not None and task.__dict__["supply"] is not None:
-        copy.__dict__.pop("digest", None)  # it was of the other supply
+    copy.__dict__.update(task.__dict__)
+    for part, digest in (("supply", "digest"), ("elsewhere", "elsewhere_digest")):
+        if changed.get(part) is not None and (task.__dict__[part] is not None or not copy.__dict__.get(digest)):
+            copy.__dict__.pop(digest, None)  # it was of the other supply
+    copy.__dict__.update(changed)
     return copy
 
 
-def load_task(source: str, data: Sequence[Path] = ()) -> Task:
+def load_task(source: str, data: Sequence[Path] = (), world: Mapping[str, float] | None = None) -> Task:
     """The task of a shipped system, by name, or of a Python file that sets `task`.
 
-    data: folders of real data, for a system that reads some; a task's `source` holds them after its name, as in
-    "gate:/home/ann/london:/home/ann/people".
-    As when Python runs a file, its folder is put on `sys.path`, so that it may import what lies beside it.
-    Raises TaskError naming the file, and the line where its Python fails.
+    data:  folders of real data, for what has a `with_data`
+    world: {setting: value} of its simulated world, for what has a `with_world`; and {"noise.FIELD": amount}, for every
+           task: its training and validation labels of that field made wrong, see Supply.with_noise
+
+    The task's `source` holds both, and gives the same task again: "gate:/home/ann/london:/home/ann/people",
+    "digits?clutter=8,noise.digit=0.2". Raises InputError naming the setting, or the file and the line where its
+    Python fails.
     """
-    name, *held = str(source).split(os.pathsep)
-    folders = [Path(folder).absolute() for folder in (*map(Path, held), *data)]
-    if name in SYSTEMS:
-        module = importlib.import_module(f"seamwise.systems.{name}.task")
-        return _with_data(module, name, folders) if folders else _task_of(module, name)
-    if data:
-        raise TaskError(f"{source} reads no --data", expected="a shipped system that does: gate")
-    path = Path(source)
-    if path.suffix != ".py":
-        raise TaskError(f"no task {source!r}", expected=f"{', '.join(SYSTEMS)}, or a Python file that sets `task`")
-    if not path.is_file():
-        raise TaskError(f"{path}: no such file", expected="a Python file that sets `task`")
-    return _task_of(_run_file(path.resolve()), str(path.resolve()))
-
-
-def _with_data(module: Any, name: str, folders: Sequence[Path]) -> Task:
-    if not hasattr(module, "with_data"):
-        raise TaskError(f"the system {name!r} reads no real data", remedy="leave --data out")
-    task: Task = module.with_data(folders)
-    return _unchecked(task, source=os.pathsep.join([name, *map(str, folders)]))
-
-
-def _run_file(path: Path) -> Any:
-    name = f"seamwise_task_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    if str(path.parent) not in sys.path:
-        sys.path.insert(0, str(path.parent))
-    try:
-        spec.loader.exec_module(module)
-    except SeamwiseError as error:
-        raise type(error)(f"{path}: {error}") from error
-    except Exception as error:
-        raise _file_error(path, error) from error
-    cloudpickle.register_pickle_by_value(module)  # other processes cannot import it by its name
-    return module
-
-
-def _file_error(path: Path, error: Exception) -> TaskError:
-    """Where in the file it failed, or, for a syntax error, in the file that has it."""
-    where, trace = str(path), error.__traceback__
-    if isinstance(error, SyntaxError):
-        where = f"{error.filename or path}, line {error.lineno}"
-        told = error.msg
-    else:
-        told = str(error)
-        while trace is not None:
-            if trace.tb_frame.f_code.co_filename == str(path):
-                where = f"{path}, line {trace.tb_lineno}"
-            trace = trace.tb_next
-    return TaskError(f"{where}: {type(error).__name__}: {told}", remedy="mend the file, then run the command again")
-
-
-def _task_of(module: Any, source: str) -> Task:
-    task = getattr(module, "task", None)
+    origin = origin_of(str(source)).changed(data, world)
+    task = made_by(module_of(origin), origin)
     if not isinstance(task, Task):
         raise TaskError(
-            f"{source}: sets no `task`",
+            f"{origin}: sets no `task`",
             given="nothing" if task is None else f"task = {type(task).__name__}",
-            expected="task = seamwise.Task(...)",
+            expected="task = seamwise.Task(...); with_data and with_world return one",
         )
-    return _unchecked(task, source=source)
+    for name, amount in origin.noise.items():
+        task = _with_noise(task, name, amount)
+    return _unchecked(task, source=str(origin))
+
+
+def _with_noise(task: Task, name: str, amount: float) -> Task:
+    known = list(dict.fromkeys(f for v in task.variants for f in task.targets(task.chain_of(v))))
+    if name not in known:
+        raise TaskError(
+            f"task {task.name!r} has no labels of {name!r} to make wrong",
+            expected=f"one of {', '.join(NOISE + field for field in known)}",
+        )
+    return task.with_supply(task.supply.with_noise(name, amount))

@@ -46,6 +46,7 @@ def check_task(task: Task) -> tuple[str, ...]:
     - each variant builds anew and alike for one seed, and the loss on one batch falls in a few dozen steps
     - the same seed gives the same weights and scores, whatever was trained before
     - a training saved and loaded writes the same; frozen stages stay bit-identical
+    - what its stages cost the answer can be measured, oracles and all
     - `draw` and `tell` work on an item, where given
 
     Returns what could not be checked: regimes that cannot train a variant, and why. It trains for 40 steps on
@@ -183,12 +184,22 @@ def _check_trained(where: str, task: Task, pair: Pair, loaded: Trained, fresh: T
         _require(np.array_equal(one.errors, two.errors), f"errors {one.error} and {two.error}")
         for field, values in one.written.items():
             _require(np.array_equal(values, two.written[field], equal_nan=True), f"field {field!r} differs")
+    if pair[1] != "direct":
+        with _clause(where, "what its stages cost the answer can be measured"):
+            _check_blame(task, loaded.net)
     with _clause(where, "frozen stages stay bit-identical"):
         start = loaded.net.chain.build(0)
         for stage in loaded.net.chain.stages:
             if isinstance(stage, Learned) and stage.frozen:
                 _require_same_weights(loaded.net.nets[stage.name].state_dict(), start.nets[stage.name].state_dict())
     _check_shown(where, task, loaded.net)
+
+
+def _check_blame(task: Task, net: ChainNet) -> None:
+    measured = evaluate(task, net, with_blame=True)
+    for name, values in measured.blame.items():
+        _require(values.shape == measured.errors.shape, f"{name}: {values.shape}, not one an item")
+        _require(not bool(np.isinf(values).any()), f"{name} is not finite")
 
 
 def _check_shown(where: str, task: Task, net: ChainNet) -> None:

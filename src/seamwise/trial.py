@@ -28,6 +28,49 @@ class StageScore(BaseModel):
     unit: str
 
 
+class SeamRecord(BaseModel):
+    """The border across which `field` goes from one stage to the next that reads it, in one network.
+
+    gradient: root mean square, over the items, of the norm of d loss / d field; 0 where none crosses.
+    stopped_by: the operation that lets none through, empty where some crosses.
+    hard: decisions (all zeros and ones, or whole numbers) rather than distributions or measures.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    field: str
+    writer: str
+    reader: str
+    passes: bool
+    gradient: float
+    stopped_by: str
+    hard: bool
+
+    def __str__(self) -> str:
+        kind = "hard" if self.hard else "soft"
+        told = f"gradient {self.gradient:.2g}" if self.passes else f"no gradient: {self.stopped_by}"
+        return f"{self.writer} -> {self.field} -> {self.reader}: {kind}, {told}"
+
+
+class ShiftScore(BaseModel):
+    """A trained network on test items from elsewhere, and once its first learned stage was trained again there.
+
+    stage: which was trained again, on `n_labels` labelled items from elsewhere; the rest stayed as it was trained here.
+    retrained: the answer's error there after that. None where there was nothing to train again, or to train it on; then
+    `note` says why.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    error: float
+    trivial: float  # of what one answers without looking, from the training labels here
+    stage: str = ""
+    n_labels: int = 0
+    retrained: float | None = None
+    note: str = ""
+    training: str = ""  # the hash of that training
+
+
 class Trial(BaseModel):
     """One training of one task: where it stands in the study, what it scored, what it cost.
 
@@ -50,6 +93,8 @@ class Trial(BaseModel):
     trivial: float | None = None  # the trivial predictor's error on the same test items
     train_error: float | None = None  # of the answer, on the items whose answer it was trained on
     stages: tuple[StageScore, ...] = ()
+    seams: tuple[SeamRecord, ...] = ()  # after training; of a direct network there are none
+    shift: ShiftScore | None = None  # at the largest budget, where the task has examples from elsewhere
     untrained: str = ""  # why it counts as "did not train" on its own evidence, else empty
     notes: tuple[str, ...] = ()
 

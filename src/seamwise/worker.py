@@ -22,6 +22,8 @@ import torch
 from seamwise.errors import SeamwiseError, StorageError
 from seamwise.evaluate import Evaluation, evaluate, latency_ms
 from seamwise.regimes import REGIME_FUNCTIONS, Trained
+from seamwise.shapes import NDArray
+from seamwise.shift import score_shift
 from seamwise.store import BusyError, Store
 from seamwise.supply import Supply
 from seamwise.task import Task
@@ -41,6 +43,7 @@ class Spec:
     regime: Regime
     budget: Mapping[str, int]
     seed: int
+    shifted: bool = False  # whether it is scored on the task's examples from elsewhere too
 
 
 def run_trial(task: Task, spec: Spec, run: Path, watch: Callable[[int, int, float], None] | None = None) -> Trial:
@@ -54,9 +57,12 @@ def run_trial(task: Task, spec: Spec, run: Path, watch: Callable[[int, int, floa
     try:
         job = Job(task, spec.variant, spec.budget, spec.seed, Store(run / "stages").share, watch=watch)
         trained = REGIME_FUNCTIONS[spec.regime](job)
-        result = evaluate(task, trained.net)
-        save_items(run / "predictions" / f"{spec.id}.npz", result, task)
-        return Trial.model_validate(record | {"status": "done"} | _scores(job, trained, result))
+        result = evaluate(task, trained.net, with_blame=spec.regime != "direct")
+        shifted = score_shift(job, trained, spec.regime) if spec.shifted else None
+        there = shifted.items if shifted else {}
+        save_items(run / "predictions" / f"{spec.id}.npz", result, task, there)
+        scores = _scores(job, trained, result) | {"shift": shifted.score if shifted else None}
+        return Trial.model_validate(record | {"status": "done"} | scores)
     except (BusyError, StorageError):
         raise
     except SeamwiseError as error:
@@ -78,6 +84,7 @@ def _scores(job: Job, trained: Trained, result: Evaluation) -> dict[str, object]
         "stages": result.stages,
         "untrained": "; ".join(dict.fromkeys(t.untrained for t in latest.values() if t.untrained)),
         "notes": trained.notes,
+        "seams": trained.seams,
         "seconds": sum(t.seconds for t in trained.trainings),
         "n_steps": sum(t.n_steps for t in trained.trainings),
         "n_parameters": sum(p.numel() for p in trained.net.parameters()),
@@ -86,15 +93,18 @@ def _scores(job: Job, trained: Trained, result: Evaluation) -> dict[str, object]
     }
 
 
-def save_items(path: Path, result: Evaluation, task: Task) -> None:
-    """Per-item results: `item`, `error`, `error.FIELD` of each stage, `answer`, and all of the first 12 items."""
+def save_items(path: Path, result: Evaluation, task: Task, more: Mapping[str, NDArray] | None = None) -> None:
+    """Per-item results: `item`, `error`, `error.FIELD` of each stage, `answer`, and more; all of some items.
+
+    See `seamwise.evaluate.Evaluation` for what is kept of those that are shown, and of what each stage costs.
+    """
     answer = result.written.get(task.answer.field)
     kept: dict[str, Any] = {"item": result.items, "error": result.errors}
     kept |= {f"error.{name}": errors for name, errors in result.by_field.items()}
     if answer is not None and answer[0].size <= MOST_KEPT:
         share = answer.dtype.kind == "f" and answer.ndim > 1 and np.abs(answer).max() <= 1  # half the digits will do
         kept["answer"] = answer.astype(np.float16) if share else answer
-    kept |= {f"shown.{name}": values for name, values in result.shown.items()}
+    kept |= result.shown | result.blame | dict(more or {})
     buffer = BytesIO()
     np.savez_compressed(buffer, **kept)
     write_whole(path, buffer.getvalue())
@@ -112,9 +122,10 @@ def main(descriptor: int) -> None:
                 os._exit(1)
             line.send(("at", step, of))
 
-        sent, supply_folder, run, paths = line.recv()
+        sent, supply_folder, elsewhere, run, paths = line.recv()
         sys.path[:0] = paths
         task = cloudpickle.loads(sent).with_supply(Supply.open(Path(supply_folder)))
+        task = task.with_elsewhere(Supply.open(Path(elsewhere))) if elsewhere else task
         line.send(("ready",))
         while True:
             spec: Spec = line.recv()

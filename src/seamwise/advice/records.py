@@ -139,7 +139,8 @@ class SeamState(Said):
 class Purchase(Said):
     """The next round of labels of one field: as many again as there are, for one way.
 
-    gain: how much the answer's error falls; worth: gain for each unit of price; probability: that it falls at all.
+    gain: how much the answer's error falls below that of the best way now; worth: gain for each unit of price, None
+    where the labels are free; probability: that it falls at all.
     """
 
     field: str
@@ -148,7 +149,7 @@ class Purchase(Said):
     price: float
     way: Way
     gain: Interval
-    worth: float
+    worth: float | None
     probability: float
 
 
@@ -176,7 +177,7 @@ class Shifted(Said):
     """A way on items from elsewhere: its error here and there, and with its first learned stage trained again there.
 
     won_back: the fall of the error there by retraining that one stage, paired. None where there is no stage to retrain
-    or no labels there.
+    or no labels there; `note` says so.
     """
 
     way: Way
@@ -187,6 +188,7 @@ class Shifted(Said):
     n_labels: int = 0
     retrained: Interval | None = None
     won_back: Interval | None = None
+    note: str = ""
 
 
 class FailedTrial(Said):
@@ -229,3 +231,11 @@ class Advice(Said):
     def record(self) -> dict[str, Any]:
         """As `advice.json` holds it."""
         return self.model_dump(mode="json")
+
+    def _repr_html_(self) -> str:
+        from seamwise.report.notebook import advice_html
+
+        return advice_html(self)
+
+    def __str__(self) -> str:
+        return "\n".join(self.sentences)

@@ -1,4 +1,4 @@
-"""Example pictures: what was written for the first test items, drawn by the task."""
+"""Example pictures: what was written for some test items, right and wrong, drawn by the task."""
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence
@@ -45,33 +45,29 @@ def examples(study: Study, task: Task) -> list[Examples]:
     if task.draw is None or n is None:
         return []
     firsts = (min(trials, key=lambda t: t.seed) for row in in_panel_order(study) if (trials := study.at(row, n)))
-    shown = _shown(study)
-    return _fewer([_examples(study, task, trial, shown) for trial in firsts])
+    return _fewer([_examples(study, task, trial) for trial in firsts])
 
 
-def _shown(study: Study) -> dict[str, NDArray]:
-    """Inputs and labels of the first test items, which are `known`, and `items`, their places in the supply."""
-    with np.load(study.run / "test.npz", allow_pickle=False) as file:
-        return {name: file[name] for name in file.files if name != "groups"}
-
-
-def _examples(study: Study, task: Task, trial: Trial, shown: Mapping[str, NDArray]) -> Examples:
+def _examples(study: Study, task: Task, trial: Trial) -> Examples:
     name = full_name(study, trial.row)
     try:
-        return Examples(name, tuple(_draw_all(study, task, trial, shown)))
+        return Examples(name, tuple(_draw_all(study, task, trial)))
     except Exception as error:  # draw is the user's: what it raises is said in its place
         return Examples(name, (), f"{type(error).__name__}: {error}")
 
 
-def _draw_all(study: Study, task: Task, trial: Trial, shown: Mapping[str, NDArray]) -> Iterator[Picture]:
+def _draw_all(study: Study, task: Task, trial: Trial) -> Iterator[Picture]:
     assert task.draw is not None
     kept = study.items(trial)
-    written = {f: v for f, v in kept.items() if f.startswith("shown.")}
-    fields = [f.removeprefix("shown.") for f in shown if f.startswith("shown.")]
-    for i in range(min(map(len, written.values()), default=0)):
-        item = {f: shown[f"shown.{f}"][i] for f in fields if f"known.{f}" not in shown or shown[f"known.{f}"][i]}
-        picture = task.draw(item, {f.removeprefix("shown."): v[i] for f, v in written.items()})
-        yield Picture(int(shown["items"][i]), data_url(picture), verdict(study, kept["error"], i))
+    written, items, known = (_of(kept, kind) for kind in ("shown.", "item.", "known."))
+    for i, at in enumerate(kept["shown"].tolist()):
+        item = {f: v[i] for f, v in items.items() if f not in known or known[f][i]}
+        picture = task.draw(item, {f: v[i] for f, v in written.items()})
+        yield Picture(int(kept["item"][at]), data_url(picture), verdict(study, kept["error"], at))
+
+
+def _of(kept: Mapping[str, NDArray], kind: str) -> dict[str, NDArray]:
+    return {name.removeprefix(kind): values for name, values in kept.items() if name.startswith(kind)}
 
 
 def verdict(study: Study, errors: Float[NDArray, " items"], i: int) -> str:

@@ -9,24 +9,25 @@ from rich.table import Table
 
 from seamwise.advice.numbers import full_name, in_panel_order
 from seamwise.report import tables
+from seamwise.report.parts import Cell
 from seamwise.runs import Study
 
 
 def rich_table(study: Study) -> Table:
     """Regimes down, budgets across: mean error, its interval, and how many trials did not train or failed."""
-    record = study.record
-    title = f"{record.task}: error of {record.answer!r}{tables.in_brackets(study)} by labels of {record.vary!r}"
+    record, measure = study.record, tables.of_answer(study)
+    title = f"{record.task}: error of {record.answer!r}{measure.in_brackets} by labels of {record.vary!r}"
     table = Table(title=escape(title), box=SIMPLE_HEAD, padding=(0, 1))
     table.add_column("regime", no_wrap=True)
     for n in record.budgets:
         table.add_column(f"{n:,}", justify="right", overflow="fold")
     for row, line in zip(in_panel_order(study), tables.error_table(study).lines, strict=True):
         table.add_row(escape(full_name(study, row)), *map(_cell, line.cells))
-    table.caption = f"below each error its 90 % interval; without looking: {tables.number(study, record.trivial)}"
+    table.caption = f"below each error its 90 % interval; without looking: {measure.number(record.trivial)}"
     return table
 
 
-def _cell(cell: tables.Cell) -> str:
+def _cell(cell: Cell) -> str:
     text = escape("\n".join((cell.text, *cell.more)))
     return f"[bold]{text}[/bold]" if cell.best else text
 

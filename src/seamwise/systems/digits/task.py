@@ -13,6 +13,7 @@ from torch.nn.functional import one_hot
 from seamwise import Chain, Designed, Fit, Learned, Supply, Task, categories
 from seamwise.shapes import Float, Int, Tensor
 from seamwise.systems.digits import world
+from seamwise.systems.digits.oracles import find_perfectly, read_perfectly
 from seamwise.systems.digits.pictures import draw, read_picture, tell
 from seamwise.systems.digits.world import (
     HEIGHT_PX,
@@ -176,4 +177,10 @@ task = Task(
     read=read_picture,
     tell=tell,
     fit=Fit(rates=(3e-3,), max_steps=3500),
+    oracles={"find": find_perfectly, "read": read_perfectly},
 )
+
+
+def with_world(clutter: float = world.Difficulty.clutter, noise: float = world.Difficulty.noise) -> Task:
+    """The task in a world of another difficulty, see world.Difficulty. Raises TaskError."""
+    return task.with_supply(supply(world.difficulty(clutter, noise)))

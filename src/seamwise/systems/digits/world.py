@@ -13,6 +13,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch.nn.functional import affine_grid, grid_sample, max_pool2d
 
+from seamwise.errors import TaskError
 from seamwise.shapes import Float, Int, NDArray, Tensor
 
 HEIGHT_PX, WIDTH_PX, PATCH_PX = 20, 32, 10
@@ -31,6 +32,15 @@ class Difficulty:
 
     clutter: int = 6
     noise: float = 0.02
+
+
+def difficulty(clutter: float, noise: float) -> Difficulty:
+    """One from numbers. Raises TaskError."""
+    if clutter < 0 or clutter != int(clutter):
+        raise TaskError(f"a clutter of {clutter:g} fragments", expected="a whole number of 0 or more")
+    if noise < 0:
+        raise TaskError(f"noise of {noise:g}", expected="0 or more")
+    return Difficulty(int(clutter), noise)
 
 
 @dataclass(frozen=True)

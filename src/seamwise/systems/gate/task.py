@@ -14,7 +14,9 @@ from pathlib import Path
 import torch
 
 from seamwise import Chain, Designed, Fit, Learned, Outside, Supply, Task
+from seamwise.errors import TaskError
 from seamwise.shapes import Float, Int, Tensor
+from seamwise.stage import Fields
 from seamwise.systems.gate.answer import person_target
 from seamwise.systems.gate.data import N_LONDON, real_supply, world_supply
 from seamwise.systems.gate.designed import (
@@ -27,7 +29,7 @@ from seamwise.systems.gate.designed import (
 from seamwise.systems.gate.nets import Described, Direct, Find, Recognise, zoom
 from seamwise.systems.gate.pictures import draw, read_picture, tell
 from seamwise.systems.gate.place import place
-from seamwise.systems.gate.world import N_PEOPLE
+from seamwise.systems.gate.world import N_PEOPLE, Difficulty
 
 N_TRAIN = N_PEOPLE["train"]
 assert N_LONDON == N_TRAIN
@@ -42,6 +44,11 @@ lbp = Designed("describe", describe_by_lbp, "face", "description")
 def stranger(person: Int[Tensor, " n"]) -> Float[Tensor, " people"]:
     """What one answers without looking: the same likeness for every picture, so that nobody is let in."""
     return torch.ones(N_TRAIN)
+
+
+def find_perfectly(inputs: Fields, gold: Fields) -> Float[Tensor, "n cells"]:
+    """The cells around the face, whose mean box it is: a face can be seen in every picture."""
+    return place.gold(gold["place"])
 
 
 def gate(supply: Supply, n_enrolled: int) -> Task:
@@ -69,12 +76,32 @@ def gate(supply: Supply, n_enrolled: int) -> Task:
         read=read_picture,
         tell=tell,
         fit=Fit(rates=(3e-3,), max_steps=2000),
+        oracles={"find": find_perfectly},  # nobody can say what could be recognised in a given crop
     )
 
 
 def with_data(folders: Sequence[Path]) -> Task:
     """The task tested on photographs of people; the London set, before them, is learnt from in place of the world."""
     return gate(real_supply(folders), n_enrolled=3)
+
+
+def with_world(
+    clutter: float = Difficulty.clutter,
+    occlusion: float = Difficulty.occlusion,
+    light: float = Difficulty.light,
+    pose: float = Difficulty.pose,
+    noise: float = Difficulty.noise,
+    alike: float = Difficulty.alike,
+) -> Task:
+    """The task on a simulated world of another difficulty, see scenes.Difficulty. Raises TaskError."""
+    if clutter < 0 or clutter != int(clutter):
+        raise TaskError(f"a clutter of {clutter:g} decoys", expected="a whole number of 0 or more")
+    shares = {"occlusion": occlusion, "light": light, "pose": pose, "noise": noise, "alike": alike}
+    for name, value in shares.items():
+        if not 0 <= value <= 1:
+            raise TaskError(f"the setting {name!r} of the gate's world is {value:g}", expected="0 to 1")
+    difficulty = Difficulty(int(clutter), **shares)
+    return gate(world_supply(None if difficulty == Difficulty() else difficulty), n_enrolled=20)
 
 
 @lru_cache

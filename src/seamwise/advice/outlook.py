@@ -1,0 +1,264 @@
+"""Which way is best at which budget: measured where it was, forecast beyond, with its probability."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import final
+
+import numpy as np
+
+from seamwise.advice.numbers import difference, full_name, in_panel_order
+from seamwise.advice.records import Best, Crossover, Outlook, Way
+from seamwise.arrays import Float, NDArray
+from seamwise.bootstrap import LEVEL, Interval
+from seamwise.forecast import Forecast, forecast
+from seamwise.runs import Row, Study
+
+FARTHEST = 16  # times the labels at hand
+ENDS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
+MOST_DOUBLINGS = 2.0  # that a crossover's interval may span
+
+
+def way_of(study: Study, row: Row) -> Way:
+    """A row of the tables, as advice names it."""
+    return Way(variant=row[0], regime=row[1], name=full_name(study, row))
+
+
+def interval_of(draws: Float[NDArray, " draws"], mean: float | None = None) -> Interval:
+    """The 90 % interval of some draws, around their mean or a given one."""
+    low, high = (float(q) for q in np.quantile(draws, ENDS))
+    mean = float(draws.mean()) if mean is None else mean
+    return Interval(mean, min(low, mean), max(high, mean))
+
+
+@final
+@dataclass(frozen=True)
+class Prospect:
+    """One row's error at every budget, as paired draws [draws, budgets]; NaN where there is nothing to say."""
+
+    row: Row
+    draws: Float[NDArray, "draws budgets"]
+    means: Float[NDArray, " budgets"]
+    abstains: tuple[str, ...]  # why, a budget; empty where the forecast holds, or it was measured
+
+
+@final
+@dataclass(frozen=True)
+class Outlooks:
+    """Every row of a study at every budget of `at`, of which `measured` have finished trials."""
+
+    study: Study
+    at: tuple[int, ...]
+    measured: frozenset[int]
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        return [row for row in in_panel_order(self.study) if any(self.study.at(row, n) for n in self.measured)]
+
+    @cached_property
+    def prospects(self) -> dict[Row, Prospect]:
+        return {row: self._prospect(row, k) for k, row in enumerate(self.rows)}
+
+    @cached_property
+    def wins(self) -> Float[NDArray, "rows budgets"]:
+        """The probability that a row has the least error of all that are known at a budget; a tie is shared."""
+        draws = np.stack([self.prospects[row].draws for row in self.rows])  # rows, draws, budgets
+        draws = np.where(np.isnan(draws), np.inf, draws)
+        least = np.isclose(draws, draws.min(0), rtol=1e-9, atol=0) & np.isfinite(draws)
+        return np.asarray((least / np.maximum(least.sum(0), 1)).mean(1))
+
+    def records(self) -> tuple[Outlook, ...]:
+        """Budget by budget, every row."""
+        return tuple(self._record(row, k, i) for k in range(len(self.at)) for i, row in enumerate(self.rows))
+
+    def leaders(self) -> list[Row]:
+        """The most probable best row at every budget; the one with the least error, of those equally probable."""
+        means = np.stack([np.nan_to_num(self.prospects[row].means, nan=np.inf) for row in self.rows])
+        order = np.lexsort((means, -self.wins), axis=0)[0]
+        return [self.rows[i] for i in order]
+
+    def _record(self, row: Row, k: int, i: int) -> Outlook:
+        own = self.prospects[row]
+        known = bool(np.isfinite(own.means[k]))
+        return Outlook(
+            way=way_of(self.study, row),
+            n=self.at[k],
+            measured=bool(self.study.at(row, self.at[k])),
+            error=interval_of(own.draws[:, k], float(own.means[k])) if known else None,
+            p_best=float(self.wins[i, k]) if known else 0.0,
+            abstained=own.abstains[k],
+        )
+
+    def _prospect(self, row: Row, seed: int) -> Prospect:
+        study, n_at = self.study, len(self.at)
+        draws, means = np.full((study.bootstrap.n_draws, n_at), np.nan), np.full(n_at, np.nan)
+        there = [k for k, n in enumerate(self.at) if study.at(row, n)]
+        for k in there:
+            errors = study.errors(row, self.at[k])
+            draws[:, k], means[k] = study.bootstrap.means(errors), errors.mean()
+        abstains, first, last = [""] * n_at, there[0], there[-1]
+        for k in range(first, last):
+            if k not in there:
+                draws[:, k], means[k] = between(self.at, there, k, draws), between(self.at, there, k, means)
+        beyond = [*range(last + 1, n_at)]
+        if beyond and is_constant(study, row):
+            draws[:, beyond], means[beyond] = draws[:, [last]], means[last]
+        elif beyond:
+            told = forecast_of(study, row, [self.at[k] for k in beyond], seed)
+            draws[:, beyond], means[beyond] = draws_of(study, row, told), told.mean * scale(study)
+            for k, abstained in zip(beyond, told.abstains, strict=True):
+                abstains[k] = told.reason if abstained else ""
+        return Prospect(row, draws, means, tuple(abstains))
+
+
+def between(
+    at: Sequence[int], there: Sequence[int], k: int, values: Float[NDArray, "*draws budgets"]
+) -> Float[NDArray, "*draws"]:
+    """Between two measured budgets: interpolated, straight over the logarithm of the labels."""
+    left, right = max(i for i in there if i < k), min(i for i in there if i > k)
+    share = np.log(at[k] / at[left]) / np.log(at[right] / at[left])
+    return np.asarray((1 - share) * values[..., left] + share * values[..., right])
+
+
+def scale(study: Study) -> float:
+    """What errors are divided by for a forecast: the trivial predictor's."""
+    return study.record.trivial or 1.0
+
+
+def is_constant(study: Study, row: Row) -> bool:
+    """Whether a row does not use the swept labels: the same trainings at every budget, seed by seed."""
+    trainings: dict[int, set[tuple[str, ...]]] = {}
+    for n in study.record.budgets:
+        for trial in study.at(row, n):
+            trainings.setdefault(trial.seed, set()).add(trial.trainings)
+    several = sum(bool(study.at(row, n)) for n in study.record.budgets) > 1
+    return several and all(len(found) == 1 and () not in found for found in trainings.values())
+
+
+def curve_of(study: Study, row: Row) -> tuple[list[int], Float[NDArray, "seeds budgets"]]:
+    """Budgets and mean errors as shares of the trivial predictor's; NaN where a trial is missing or did not train."""
+    budgets = [n for n in study.record.budgets if study.at(row, n)]
+    seeds = sorted({t.seed for n in budgets for t in study.at(row, n)})
+    error = np.full((len(seeds), len(budgets)), np.nan)
+    for k, n in enumerate(budgets):
+        for trial in study.at(row, n):
+            if trial.id not in study.untrained and trial.error is not None:
+                error[seeds.index(trial.seed), k] = trial.error / scale(study)
+    return budgets, error
+
+
+def forecast_of(study: Study, row: Row, at: Sequence[int], seed: int = 0) -> Forecast:
+    """The forecast of a row's curve. Trials that did not train are left out."""
+    budgets, error = curve_of(study, row)
+    return forecast(np.array(budgets), error, np.array(at), seed=seed)
+
+
+def draws_of(study: Study, row: Row, told: Forecast) -> Float[NDArray, "draws budgets"]:
+    """A forecast's draws as errors, with the chance of the test items added, the same for every row."""
+    n = max(n for n in study.record.budgets if study.at(row, n))
+    errors = study.errors(row, n).mean(0, keepdims=True)
+    chance = study.bootstrap.means(errors) - errors.mean()
+    draws = told.sample(study.bootstrap.n_draws) * scale(study) + chance[:, None]
+    return np.asarray(np.maximum(draws, 0.0))
+
+
+def outlooks(study: Study, asked: Sequence[int] = ()) -> Outlooks | None:
+    """At every measured budget, the doublings up to 16 times the largest, and those asked for; None without trials."""
+    measured = [n for n in study.record.budgets if any(study.at(row, n) for row in study.rows)]
+    if not measured:
+        return None
+    top = measured[-1]
+    beyond = [top * 2**k for k in range(1, FARTHEST.bit_length())]
+    at = sorted({*measured, *beyond, *(n for n in asked if n >= measured[0])})
+    return Outlooks(study, tuple(at), frozenset(measured))
+
+
+def best_budget(study: Study) -> int | None:
+    """The largest budget at which as many ways are finished as at any."""
+    finished = {n: sum(bool(study.at(row, n)) for row in study.rows) for n in study.record.budgets}
+    most = max(finished.values(), default=0)
+    return max((n for n, count in finished.items() if count == most), default=None) if most else None
+
+
+def best_now(study: Study) -> Best | None:
+    """The best way with the labels at hand; None where no trial is finished."""
+    n = best_budget(study)
+    if n is None:
+        return None
+    row, probability = study.best(n)
+    there = [r for r in in_panel_order(study) if study.at(r, n)]
+    apart = {r: difference(study, study.at(r, n), study.at(row, n)) for r in there if r != row}
+    error = study.bootstrap.interval(study.errors(row, n))
+    return Best(
+        way=way_of(study, row),
+        n=n,
+        error=error,
+        probability=probability,
+        n_compared=len(there),
+        close=tuple(way_of(study, r) for r, d in apart.items() if d is None or d.low <= 0),
+        worthless=error.high >= study.record.trivial,
+    )
+
+
+@final
+@dataclass(frozen=True)
+class Passing:
+    """From how many labels on `after` is better than `before`, as the draws have it. Infinite: not within reach."""
+
+    before: Row
+    after: Row
+    low: float
+    middle: float
+    high: float
+    abstained: str
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the interval spans less than two doublings, and rests on no forecast that abstains."""
+        if self.abstained or not np.isfinite(self.high) or self.low <= 0:
+            return False
+        return bool(np.log2(self.high / self.low) < MOST_DOUBLINGS)
+
+
+def passings(found: Outlooks) -> list[Passing]:
+    """Of every leader, and the leaders that come after it at larger budgets."""
+    leaders = list(dict.fromkeys(found.leaders()))
+    pairs = [(a, b) for i, a in enumerate(leaders) for b in leaders[i + 1 :]]
+    return [_passing(found, before, after) for before, after in pairs]
+
+
+def crossover(study: Study, told: Passing) -> Crossover:
+    """A passing that is told, as advice has it."""
+    return Crossover(
+        before=way_of(study, told.before),
+        after=way_of(study, told.after),
+        n=round(told.middle),
+        low=int(told.low),
+        high=int(np.ceil(told.high)),
+    )
+
+
+def _passing(found: Outlooks, before: Row, after: Row) -> Passing:
+    a, b = found.prospects[before], found.prospects[after]
+    apart = b.draws - a.draws
+    known = np.isfinite(apart).all(0)
+    at = np.log2(np.array(found.at)[known])
+    crossed = 2.0 ** crossings(at, apart[:, known])
+    low, middle, high = np.quantile(crossed, [ENDS[0], 0.5, ENDS[1]], method="nearest")
+    reached = [k for k, n in enumerate(found.at) if low <= n <= high]
+    why = next((p.abstains[k] for p in (b, a) for k in reached if p.abstains[k]), "")
+    return Passing(before, after, float(low), float(middle), float(high), why)
+
+
+def crossings(at: Float[NDArray, " budgets"], apart: Float[NDArray, "draws budgets"]) -> Float[NDArray, " draws"]:
+    """Where each draw of a difference falls below 0 for good, interpolated; -inf where it always is, inf if never."""
+    above = apart >= 0
+    last = above.shape[1] - 1 - above[:, ::-1].argmax(1)  # the last budget at which it is not below
+    where = np.full(len(apart), -np.inf)
+    never = above[:, -1]
+    some = above.any(1) & ~never
+    k, rows = last[some], np.flatnonzero(some)
+    left, right = apart[rows, k], apart[rows, k + 1]
+    where[some] = at[k] + (at[k + 1] - at[k]) * left / (left - right)
+    where[never] = np.inf
+    return where

@@ -1,0 +1,219 @@
+"""Advice in sentences: what a person decides by, most important first."""
+
+from collections.abc import Iterator, Sequence
+
+from seamwise.advice.numbers import CLEAR, n_decimals
+from seamwise.advice.records import Advice, Best, Chained, Outlook, StageCost, VariantGain
+from seamwise.bootstrap import Interval
+
+
+def sentences(advice: Advice, asked: Sequence[int] = ()) -> tuple[str, ...]:
+    """What the advice says, as sentences. asked: budgets that somebody wants to know about."""
+    return (
+        *_now(advice),
+        *_ahead(advice, asked),
+        *_stages(advice),
+        *_chains(advice),
+        *_variants(advice),
+        *_seams(advice),
+        *_purchases(advice),
+        *_shift(advice),
+        *_failed(advice),
+        *_open(advice),
+    )
+
+
+def _number(advice: Advice, value: float) -> str:
+    return f"{value:.{n_decimals(advice.trivial)}f}"
+
+
+def _between(advice: Advice, interval: Interval) -> str:
+    ends = (interval.low, interval.high)
+    return f"{_number(advice, interval.mean)} [{', '.join(_number(advice, end) for end in ends)}]"
+
+
+def _sure(probability: float) -> str:
+    return f"{probability:.2f}" if 0.01 <= probability <= 0.99 else ("over 0.99" if probability > 0.5 else "under 0.01")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def _labels(n: int, field: str) -> str:
+    return f"{n:,} {'label' if n == 1 else 'labels'} of {field}"
+
+
+def _now(advice: Advice) -> Iterator[str]:
+    best = advice.best_now
+    if best is None:
+        return
+    unit = f" {advice.unit}" if advice.unit else ""
+    sure = f", the best of {best.n_compared} ways with probability {_sure(best.probability)}"
+    yield (
+        f"Best now, with {_labels(best.n, advice.vary)}: {best.way.name}, error {_between(advice, best.error)}{unit}"
+        f"{sure if best.n_compared > 1 else ''}."
+    )
+    yield from _close(best)
+    if best.worthless:
+        yield f"That is not clearly better than answering without looking ({_number(advice, advice.trivial)})."
+
+
+def _close(best: Best) -> Iterator[str]:
+    if best.close:
+        names = _listed([way.name for way in best.close])
+        verb = "is" if len(best.close) == 1 else "are"
+        yield f"{'It is not clear: ' if best.probability < CLEAR else ''}{names} {verb} not clearly worse."
+
+
+def _ahead(advice: Advice, asked: Sequence[int]) -> Iterator[str]:
+    measured = {o.n for o in advice.p_best if o.measured}
+    beyond = [n for n in advice.at if measured and n > max(measured)]
+    doubted = ""
+    for n in dict.fromkeys([*asked, *beyond[:1], *beyond[-1:]]):
+        there = sorted((o for o in advice.p_best if o.n == n and o.error is not None), key=lambda o: -o.p_best)
+        if there and there[0].abstained and there[0].abstained == doubted and n not in asked:
+            continue  # the same can be said of any number of labels
+        doubted = there[0].abstained if there else ""
+        yield from _at(advice, n, there)
+    for c in advice.crossovers:
+        yield f"{c.after.name} passes {c.before.name} at about {c.n:,} labels of {advice.vary} [{c.low:,}, {c.high:,}]."
+
+
+def _at(advice: Advice, n: int, there: Sequence[Outlook]) -> Iterator[str]:
+    for first in there[:1]:
+        assert first.error is not None
+        others = [f"{o.way.name} {o.p_best:.2f}" for o in there[1:3] if o.p_best >= 0.05]
+        rest = f" ({', '.join(others)})" if others else ""
+        told = f"{first.way.name}, with probability {_sure(first.p_best)}{rest}: error {_between(advice, first.error)}"
+        if first.abstained:
+            yield (
+                f"What {_labels(n, advice.vary)} would bring cannot be foreseen ({first.way.name}: {first.abstained}). "
+                f"If the curves go on as they are, the best is {told}."
+            )
+        else:
+            doubt = _listed([o.way.name for o in there if o.abstained])
+            level = f", if {doubt} stay{'' if ' and ' in doubt else 's'} level" if doubt else ""
+            verb = "is" if n <= max(o.n for o in advice.p_best if o.measured) else "would be"
+            yield f"With {_labels(n, advice.vary)} the best {verb} {told}{level}."
+
+
+def _stages(advice: Advice) -> Iterator[str]:
+    costliest = _costliest(advice)
+    if costliest is None:
+        return
+    cost, total = costliest
+    assert cost.pinned is not None
+    yield (
+        f"The costliest stage of {cost.way.name} is {cost.stage}: with its {cost.field} right, the error would fall by "
+        f"{_between(advice, cost.pinned)}, of {_number(advice, total)} in all."
+    )
+
+
+def _costliest(advice: Advice) -> tuple[StageCost, float] | None:
+    """The costliest stage of the best chain whose pins hold, and that chain's error."""
+    chains = sorted((c for c in advice.chains if c.rest is not None), key=lambda c: c.error.mean)
+    for chain in chains:
+        own = [s for s in advice.stages if s.way == chain.way and s.pinned is not None]
+        if own:
+            return max(own, key=lambda s: s.pinned.mean if s.pinned else 0.0), chain.error.mean
+    return None
+
+
+def _chains(advice: Advice) -> Iterator[str]:
+    told = sorted((c for c in advice.chains if c.compounding is not None), key=lambda c: c.error.mean)[:1]
+    for chain in told:
+        yield _compounding(chain)
+    worst = max((s for s in advice.stages if s.exposure), key=_exposed, default=None)
+    if worst is not None and worst.exposure is not None and worst.exposure.low > 0:
+        yield (
+            f"{worst.stage} loses {worst.exposure.mean:.3g} [{worst.exposure.low:.3g}, {worst.exposure.high:.3g}] "
+            f"{worst.unit} by being trained on gold input: train it on what the stages before it write (sequential)."
+        )
+
+
+def _exposed(cost: StageCost) -> float:
+    assert cost.exposure is not None
+    return cost.exposure.mean / (cost.trivial or 1.0)
+
+
+def _compounding(chain: Chained) -> str:
+    assert chain.compounding is not None
+    k = chain.compounding
+    how = "as if they were independent" if k.low <= 1 <= k.high else "more than" if k.low > 1 else "less than"
+    like = how if how.startswith("as") else f"{how} independent ones would"
+    return f"In {chain.way.name} the stages' errors add up {like} (ratio {k.mean:.2f} [{k.low:.2f}, {k.high:.2f}])."
+
+
+def _variants(advice: Advice) -> Iterator[str]:
+    for pair in dict.fromkeys((v.variant, v.other) for v in advice.variants):
+        own = [v for v in advice.variants if (v.variant, v.other) == pair]
+        best = advice.best_now
+        chosen = next((v for v in own if best and v.regime == best.way.regime), own[0])
+        yield _variant(advice, chosen)
+
+
+def _variant(advice: Advice, v: VariantGain) -> str:
+    n, gain = list(v.gains.items())[-1]
+    what = f"the hand-made {_listed(v.stages)}" if v.designed and v.stages else f"variant {v.variant}"
+    told = f"{what} ({v.variant}) against {v.other}, {v.regime}, {_labels(n, advice.vary)}: "
+    if gain.low > 0:
+        end = "is worth keeping, its error is lower by"
+    elif gain.high < 0:
+        end = "is not worth keeping, its error is higher by"
+        gain = Interval(-gain.mean, -gain.high, -gain.low)
+    else:
+        end = "makes no clear difference, its gain is"
+    ends = f"; the gain ends at about {v.ends:,} labels" if v.ends is not None else ""
+    return f"{told[0].upper()}{told[1:]}{end} {_between(advice, gain)}{ends}."
+
+
+def _seams(advice: Advice) -> Iterator[str]:
+    told = set()
+    for seam in advice.seams:
+        key = (seam.way.variant, seam.field)
+        if not seam.passes and key not in told:
+            told.add(key)
+            yield (
+                f"No gradient crosses {seam.field} from {seam.writer} to {seam.reader} ({seam.stopped_by}): "
+                f"{seam.instead}."
+            )
+
+
+def _purchases(advice: Advice) -> Iterator[str]:
+    for first in advice.buy_next[:1]:
+        price = f" at {first.price:g} each" if first.price != 1 else ""
+        gain = f"{_between(advice, first.gain)} for {first.n_more * first.price:,.0f} in all, with {first.way.name}"
+        if first.gain.low > 0:
+            yield f"Buy labels of {first.field} next, {first.n_more:,}{price}: the error should fall by {gain}."
+        else:
+            yield (
+                f"No more labels are clearly worth buying; first would come {first.n_more:,} of {first.field}{price}: "
+                f"the error would fall by {gain}, at all with probability {_sure(first.probability)}."
+            )
+
+
+def _shift(advice: Advice) -> Iterator[str]:
+    ranked = sorted(advice.shifted, key=lambda s: (s.retrained or s.there).mean)
+    for first in ranked[:1]:
+        back = ""
+        if first.retrained is not None and first.won_back is not None:
+            labels = f"{first.n_labels:,} labels from there"
+            back = f"; training {first.stage} again with {labels} wins back {_between(advice, first.won_back)}"
+        yield (
+            f"On the items from elsewhere {first.way.name} errs in {_between(advice, first.there)} "
+            f"in place of {_number(advice, first.here.mean)}{back}."
+        )
+
+
+def _failed(advice: Advice) -> Iterator[str]:
+    for status in ("failed", "did not train"):
+        n = sum(t.status == status for t in advice.failed_trials)
+        if n:
+            yield f"{n} of {advice.n_trials} trials {status}."
+
+
+def _open(advice: Advice) -> Iterator[str]:
+    for first in advice.abstained[:1]:
+        trial = f" What would tell most: {first.trial}." if first.trial else ""
+        yield f"Not to be told: {first.what} ({first.why}).{trial}"

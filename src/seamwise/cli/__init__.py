@@ -1,0 +1,51 @@
+"""The command line. Nothing heavy is imported before it is needed."""
+
+import sys
+from importlib import import_module
+
+import typer
+
+from seamwise.cli.models import evaluate, predict, train
+from seamwise.cli.studies import advise, report, study
+from seamwise.errors import InputError, SeamwiseError
+
+INTERRUPTED = 130
+OWN_COMMANDS = {"gate": "seamwise.systems.gate.commands"}  # systems with a `predict` and an `eval` of their own
+
+app = typer.Typer(
+    name="seamwise",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Pipeline or end to end? Train the same chain every way over growing label budgets, and measure it.\n\n"
+    "Example: seamwise study digits --quick",
+)
+for command in (study, advise, train, predict, report):
+    app.command()(command)
+app.command(name="eval")(evaluate)
+
+
+def _run(words: list[str]) -> None:
+    """A system's own command where it has one; with a model of its task, and no data, the one of every task."""
+    command, task = [*words, "", ""][:2]
+    options = {word.partition("=")[0] for word in words}
+    of_a_model = "--model" in options and not options & {"--data", "--enrol"}
+    if command in ("predict", "eval") and task in OWN_COMMANDS and not of_a_model:
+        own = import_module(OWN_COMMANDS[task])
+        own.apps[command](words[2:], prog_name=f"seamwise {command} {task}")
+    else:
+        app(words)
+
+
+def main() -> None:
+    """Run the command line; the user's mistakes end with exit code 2 and no traceback."""
+    try:
+        _run(sys.argv[1:])
+    except SeamwiseError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, InputError) else 1)
+    except SystemExit as end:  # typer has made one of a KeyboardInterrupt
+        if end.code == INTERRUPTED:
+            print("stopped; what is finished is kept, the same command goes on", file=sys.stderr)
+        raise

@@ -1,0 +1,3 @@
+from seamwise.cli import main
+
+main()

@@ -1,0 +1,51 @@
+"""When a forecast is not to be relied on."""
+
+import numpy as np
+
+from seamwise.arrays import Bool, Float, NDArray
+from seamwise.forecast.curve import LEAST_BUDGETS, Curve
+
+FURTHEST = 16
+"""Times the last budget."""
+
+UNTRAINED = 0.9
+"""Share of the trivial predictor's error above which a level curve counts as not having begun to learn."""
+
+_CLEAR = 1.28  # a fall of so many standard errors is one by chance in 1 of 10 level curves
+_SMALL = 0.01  # and so is one of this share of the level
+
+
+def abstention(curve: Curve, at: Float[NDArray, " at"]) -> tuple[Bool[NDArray, " at"], str]:
+    """Where it abstains, and all reasons why in words ("" where it does not)."""
+    beyond, far, before = at > curve.n[-1], at > FURTHEST * curve.n[-1], at < curve.n[0]
+    unsure = _unsure(curve)
+    reasons = [
+        (beyond, unsure) if unsure else (np.zeros(len(at), bool), ""),
+        (far, f"too far: more than {FURTHEST} times the last budget, {curve.n[-1]:g}"),
+        (before, f"too early: below the first budget, {curve.n[0]:g}"),
+    ]
+    abstains = np.any([where for where, _ in reasons], axis=0)
+    return abstains, "; ".join(words for where, words in reasons if where.any())
+
+
+def _unsure(curve: Curve) -> str:
+    if len(curve.n) < LEAST_BUDGETS:
+        return f"too few budgets: {len(curve.n)} with errors, {LEAST_BUDGETS} are needed"
+    return _plateau(curve)
+
+
+def _plateau(curve: Curve) -> str:
+    """Why the curve counts as level, "" where it clearly falls: over the last two doublings, or what was seen."""
+    level = curve.level[-3:][curve.seen[-3:]]
+    last = level[-1]
+    if _falls(level[0] - last, last, curve.noise):
+        return ""
+    if _falls(curve.level[curve.seen].max() - last, last, 2 * curve.noise):
+        return f"plateau: the error fell at first and is now level at {last:.3g}; it may fall again, or never"
+    if last >= UNTRAINED:
+        return f"plateau: still at the trivial predictor's level ({last:.3g}), so it has not begun to learn"
+    return f"plateau: the error is level at {last:.3g}, with no clear fall given the noise between seeds"
+
+
+def _falls(fall: float, level: float, noise: float) -> bool:
+    return bool(fall > max(_CLEAR * np.sqrt(2) * noise, _SMALL * level, 1e-9))
