@@ -54,7 +54,7 @@ def networks(library: Library, n_folds: int) -> Callable[[int], Networks]:
     from seamwise.forecast.learn import learn
 
     fold = library.folds(n_folds)
-    spread = float(load_networks().spread)
+    spread = load_networks().spread
     learnt = [learn(library.part(fold != k), 1000 * k, spread) for k in told("learning", range(n_folds))]
     return lambda i: learnt[fold[i]]
 

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from contextlib import contextmanager
 
@@ -21,6 +22,15 @@ FLAGS = (
     "--disable-sync",
     "--remote-debugging-pipe",
 )
+
+PLACE = """
+import os, sys
+low, high = os.dup(int(sys.argv[1])), os.dup(int(sys.argv[2]))
+for file, place in ((low, 3), (high, 4)):
+    os.dup2(file, place)
+    os.set_inheritable(place, True)
+os.execv(sys.argv[3], sys.argv[3:])
+"""  # the protocol's pipes are files 3 and 4
 
 
 @functools.cache
@@ -114,15 +124,13 @@ def browser(profile):
     to_read, from_us = os.pipe()
     from_it, to_write = os.pipe()
 
-    def place():  # the protocol's pipes are files 3 and 4
-        low, high = os.dup(to_read), os.dup(to_write)
-        os.dup2(low, 3)
-        os.dup2(high, 4)
-
-    command = [str(chromium()), *FLAGS, f"--user-data-dir={profile}", "about:blank"]
+    command = [sys.executable, "-c", PLACE, str(to_read), str(to_write), str(chromium()), *FLAGS]
     quiet = subprocess.DEVNULL
     process = subprocess.Popen(
-        command, preexec_fn=place, close_fds=False, stdout=quiet, stderr=quiet, start_new_session=True
+        [*command, f"--user-data-dir={profile}", "about:blank"],
+        pass_fds=(to_read, to_write),
+        stdout=quiet,
+        stderr=quiet,
     )
     os.close(to_read)
     os.close(to_write)
@@ -131,15 +139,7 @@ def browser(profile):
         tab.start()
         yield tab
     finally:
-        with_grace(process)
+        process.terminate()
+        process.wait(20)
         os.close(from_it)
         os.close(from_us)
-
-
-def with_grace(process):
-    process.terminate()
-    try:
-        process.wait(10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

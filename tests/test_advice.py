@@ -253,7 +253,11 @@ def test_a_pin_is_refused_where_the_stage_left_its_meaning(tmp_path):
 
 def test_without_a_rate_of_wrong_items_nothing_compounds(tmp_path):
     def extra(trial):
-        return {"error.place": np.full(N_ITEMS, 2.5, np.float32), "spread.place": np.full(N_ITEMS, 4.0, np.float32)}
+        return {
+            "wrong.sum": wrong(0.1),
+            "error.place": np.full(N_ITEMS, 2.5, np.float32),
+            "spread.place": np.full(N_ITEMS, 4.0, np.float32),
+        }
 
     study = make_run(
         tmp_path, {INDEPENDENT: flat(0.2)}, change=lambda t: {"stages": with_stages(2.5, "px")[:1]}, extra=extra

@@ -239,7 +239,7 @@ def test_stages_say_only_what_is_known(study):
     assert table.columns == ("stage", "labels", "own error", "without looking")
     full = no_advice(study, stages=tuple(stage_costs(study, ("chain", "tuned"), "why")))
     table = next(p for s in sections(Told(study, full)) if s.id == "stages" for p in s.parts if p.kind == "table")
-    assert {"pinned", "alone", "perfect stage", "spread", "exposure", "on gold input"} <= set(table.columns)
+    assert {"pinned", "alone", "perfect stage", "spread", "exposure", "on true input"} <= set(table.columns)
 
 
 def test_words_of_numbers():

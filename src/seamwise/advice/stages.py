@@ -145,8 +145,8 @@ def _chained(study: Study, row: Row, trials: Sequence[Trial]) -> Chained:
     assert errors is not None
     scores = trials[0].stages
     refused = next((why for s in scores if (why := _drift(study, row, trials, s))), "")
-    labelled = [s.field for s in scores]
-    pins = [f for f in labelled if f != study.record.answer]
+    pins = [s.field for s in scores if s.field != study.record.answer]
+    labelled = [*pins, study.record.answer]  # a designed stage that writes the answer may err on gold input too
     rest = interval_over(study, stacked(study, trials, f"pinned.{pins[-1]}")) if pins else None
     wrong = [stacked(study, trials, f"wrong.{f}") for f in labelled]
     if refused:

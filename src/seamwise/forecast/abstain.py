@@ -11,9 +11,6 @@ FURTHEST = 16
 UNTRAINED = 0.9
 """Share of the trivial predictor's error above which a level curve counts as not having begun to learn."""
 
-_CLEAR = 1.28  # a fall of so many standard errors is one by chance in 1 of 10 level curves
-_SMALL = 0.01  # and so is one of this share of the level
-
 
 def abstention(curve: Curve, at: Float[NDArray, " at"]) -> tuple[Bool[NDArray, " at"], str]:
     """Where it abstains, and all reasons why in words ("" where it does not)."""
@@ -31,21 +28,18 @@ def abstention(curve: Curve, at: Float[NDArray, " at"]) -> tuple[Bool[NDArray, "
 def _unsure(curve: Curve) -> str:
     if len(curve.n) < LEAST_BUDGETS:
         return f"too few budgets: {len(curve.n)} with errors, {LEAST_BUDGETS} are needed"
+    if curve.seen.sum() < 2:
+        return f"too few budgets: all lie within half a doubling, {curve.n[0]:g} to {curve.n[-1]:g}"
     return _plateau(curve)
 
 
 def _plateau(curve: Curve) -> str:
-    """Why the curve counts as level, "" where it clearly falls: over the last two doublings, or what was seen."""
-    level = curve.level[-3:][curve.seen[-3:]]
-    last = level[-1]
-    if _falls(level[0] - last, last, curve.noise):
+    """Which kind of level curve it is, "" where it clearly falls."""
+    last = float(curve.level[-1])
+    if curve.falls:
         return ""
-    if _falls(curve.level[curve.seen].max() - last, last, 2 * curve.noise):
-        return f"plateau: the error fell at first and is now level at {last:.3g}; it may fall again, or never"
+    if curve.clear(float(curve.level[curve.seen].max()) - last, 2 * curve.noise):
+        return f"plateau: the error fell at first and no longer does, at {last:.3g}; it may fall again, or never"
     if last >= UNTRAINED:
         return f"plateau: still at the trivial predictor's level ({last:.3g}), so it has not begun to learn"
     return f"plateau: the error is level at {last:.3g}, with no clear fall given the noise between seeds"
-
-
-def _falls(fall: float, level: float, noise: float) -> bool:
-    return bool(fall > max(_CLEAR * np.sqrt(2) * noise, _SMALL * level, 1e-9))

@@ -18,6 +18,8 @@ _SHRINK = 4.0  # a budget's own variance counts as its degrees of freedom agains
 _UNKNOWN = 0.1  # standard error over the level where nothing tells it
 _SMOOTH = 1e-4  # weight of the bend: decides only what the budgets leave open
 _FALL = 0.7  # of the fall over the doubling before: a power law of exponent one half
+_CLEAR = 1.28  # a fall of so many standard errors is one by chance in 1 of 10 level curves
+_SMALL = 0.01  # share of the level
 _LEAST = 1e-6  # errors below this are not told apart
 
 
@@ -93,6 +95,16 @@ class Curve:
     def noise(self) -> float:
         """Standard error of the last level, told by all budgets."""
         return float(np.sqrt((self._reading[-1] ** 2) @ (self._usual / self.n_seeds)))
+
+    @cached_property
+    def falls(self) -> bool:
+        """Whether it clearly falls over the last two doublings, or over what was seen of them."""
+        lately = self.level[-3:][self.seen[-3:]]
+        return self.clear(float(lately[0] - lately[-1]), self.noise)
+
+    def clear(self, fall: float, noise: float) -> bool:
+        """Whether a fall is more than noise of that standard error at both its ends, and worth the name."""
+        return bool(fall > max(_CLEAR * np.sqrt(2) * noise, _SMALL * self.level[-1], _LEAST))
 
     @property
     def _height(self) -> float:

@@ -33,9 +33,11 @@ WARM = 0.1
 DROPOUT = 0.15
 WHOLE_WEIGHT = 3.0  # of a curve as it is, against one cut short
 N_FOLDS = 5
-SPREADS = np.arange(1.0, 1.31, 0.03)
-AIM = 0.91
-"""On the wide side of .9: new curves differ more from these than these from one another."""
+Spread = Float[NDArray, "2"]
+UNSPREAD = np.ones(2)
+SPREADS = np.arange(0.9, 1.61, 0.05)
+AIM = 0.905
+"""A little wide of .9: new curves may differ more from these than these from one another."""
 
 
 @final
@@ -152,7 +154,7 @@ def _rate(done: float) -> float:
     return done / WARM if done < WARM else (1 + math.cos(math.pi * (done - WARM) / (1 - WARM))) / 2
 
 
-def learn(library: Library, seed: int = 0, spread: float = 1.0) -> Networks:
+def learn(library: Library, seed: int = 0, spread: Spread = UNSPREAD) -> Networks:
     """All networks of the pool, from the same tasks."""
     tasks = make_tasks(library, seed)
     mean, sd = tasks.x.mean(0), tasks.x.std(0) + 1e-6
@@ -160,29 +162,33 @@ def learn(library: Library, seed: int = 0, spread: float = 1.0) -> Networks:
     held = [net.state_dict() for net in nets]
     w = [np.stack([of[f"{i}.weight"].numpy().T for of in held]).astype(float) for i in (0, 3, 6)]
     b = [np.stack([of[f"{i}.bias"].numpy()[None] for of in held]).astype(float) for i in (0, 3, 6)]
-    return Networks(mean, sd, w[0], b[0], w[1], b[1], w[2], b[2], np.asarray(spread))
+    return Networks(mean, sd, w[0], b[0], w[1], b[1], w[2], b[2], spread)
 
 
-def choose_spread(library: Library, seed: int) -> float:
+def choose_spread(library: Library, seed: int) -> Spread:
     """By how much the pool has to be widened for its 90 % intervals to hold `AIM` in cross-validation by dataset."""
-    fold, held, start = library.folds(N_FOLDS), [], time.monotonic()
+    fold, start = library.folds(N_FOLDS), time.monotonic()
+    covered, falls = np.empty((len(library), len(SPREADS))), np.empty(len(library), bool)
     for k in range(N_FOLDS):
         networks = learn(library.part(fold != k), seed + 1000 * (k + 1))
-        held += [(networks, int(i)) for i in np.flatnonzero(fold == k)]
+        for i in np.flatnonzero(fold == k).tolist():
+            curve = read_curve(library.n(i), library.seen[i])
+            falls[i], covered[i] = curve.falls, _shares_covered(curve, library.truth[i], networks)
         took = (time.monotonic() - start) / (k + 1)
         print(f"fold {k + 1} of {N_FOLDS}; {took * (N_FOLDS - k):.0f} s left", file=sys.stderr)
-    covered = [np.mean([_share_covered(library, i, nets, way) for nets, i in held]) for way in SPREADS]
-    return float(SPREADS[np.argmin(np.abs(np.array(covered) - AIM))])
+    kinds = [falls == kind if (falls == kind).any() else falls >= 0 for kind in (False, True)]
+    shares = np.stack([covered[kind].mean(0) for kind in kinds])
+    return np.asarray(SPREADS[np.abs(shares - AIM).argmin(1)])
 
 
-def _share_covered(library: Library, i: int, networks: Networks, spread: float) -> float:
-    """Of the truths of one curve, the share inside the 90 % interval."""
-    truth = library.truth[i]
-    known = ~np.isnan(truth)
-    wider = replace(networks, spread=np.asarray(spread))
-    quantiles = quantiles_of(wider.mixture(read_curve(library.n(i), library.seen[i]), AHEAD[known]))
-    low, high = np.quantile(quantiles, [0.05, 0.95], axis=0)
-    return float(np.mean((truth[known] >= low) & (truth[known] <= high)))
+def _shares_covered(curve: Curve, truth: Float[NDArray, "4"], networks: Networks) -> Float[NDArray, " spread"]:
+    """Of the truths of one curve, the share inside the 90 % interval at each of SPREADS."""
+    known, shares = ~np.isnan(truth), []
+    for spread in SPREADS:
+        wider = replace(networks, spread=np.full(2, spread))
+        low, high = np.quantile(quantiles_of(wider.mixture(curve, AHEAD[known])), [0.05, 0.95], axis=0)
+        shares.append(np.mean((truth[known] >= low) & (truth[known] <= high)))
+    return np.array(shares)
 
 
 def main() -> None:
@@ -196,7 +202,7 @@ def main() -> None:
     library = load_library(options.curves)
     spread = choose_spread(library, options.seed)
     learn(library, options.seed, spread).save(options.out)
-    print(f"{options.out}: {N_MEMBERS} networks from {len(library)} curves, spread {spread:.2f}")
+    print(f"{options.out}: {N_MEMBERS} networks from {len(library)} curves, spread {spread}")
 
 
 if __name__ == "__main__":

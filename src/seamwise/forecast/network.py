@@ -31,7 +31,10 @@ class Mixture:
 @final
 @dataclass(frozen=True)
 class Networks:
-    """Equal perceptrons with two hidden layers; `spread` widens the pool, as cross-validation showed it has to be."""
+    """Equal perceptrons with two hidden layers.
+
+    spread: widens the pool as cross-validation showed it has to be, for level curves and for falling ones.
+    """
 
     mean: Float[NDArray, " input"]
     sd: Float[NDArray, " input"]
@@ -41,11 +44,11 @@ class Networks:
     b2: Float[NDArray, "member 1 hidden"]
     w3: Float[NDArray, "member hidden output"]
     b3: Float[NDArray, "member 1 output"]
-    spread: Float[NDArray, ""]
+    spread: Float[NDArray, "2"]
 
     def mixture(self, curve: Curve, ahead: Float[NDArray, " at"]) -> Mixture:
         """Of the mean error that many doublings beyond the last budget; wider where there are too few budgets."""
-        spread = self.spread * (1 + max(LEAST_BUDGETS - len(curve.n), 0) / 2)
+        spread = self.spread[int(curve.falls)] * (1 + max(LEAST_BUDGETS - len(curve.n), 0) / 2)
         x = np.clip((inputs(curve.features, ahead) - self.mean) / self.sd, -CLIP, CLIP)
         hidden = silu(silu(x @ self.w1 + self.b1) @ self.w2 + self.b2)
         out = hidden @ self.w3 + self.b3

@@ -24,8 +24,9 @@ def forecast(n: ArrayLike, error: ArrayLike, at: ArrayLike, seed: int = 0) -> Fo
     or infinite.
 
     **Source**: Adriaensen et al. 2023, Efficient Bayesian learning curve extrapolation using prior-data fitted networks
-    (NeurIPS 36). Differs: learnt from measured curves (LCDB 1.0, Mohr et al. 2022) and not from a prior; four orders
-    smaller networks on ratios of the curve's own falls; trained by CRPS; spread set by cross-validation.
+    (NeurIPS 36). Differs: learnt from measured curves (LCDB 1.0, Mohr et al. 2022, ECML PKDD) and not from curves drawn
+    from a prior; perceptrons on ratios of the curve's own falls and noise, so the error's unit does not matter; trained
+    by CRPS; their spread is set by cross-validation.
     """
     return forecast_with(load_networks(), *checked(n, error, at), seed)
 
@@ -39,10 +40,8 @@ def forecast_with(
 ) -> Forecast:
     """As `forecast`, by the networks given."""
     if np.isnan(error).all():
-        nothing = np.full((len(LEVELS), len(at)), np.nan)
-        return Forecast(
-            at, np.full(len(at), np.nan), nothing, np.ones(len(at), bool), "no errors: all are missing", seed
-        )
+        unknown, everywhere = np.full((len(LEVELS), len(at)), np.nan), np.ones(len(at), bool)
+        return Forecast(at, unknown[0], unknown, everywhere, "no errors: all are missing", seed)
     curve = read_curve(n, error)
     ahead = np.log2(at / curve.n[-1])
     quantiles = _within(curve, np.minimum(ahead, 0))
@@ -57,7 +56,7 @@ def forecast_with(
 def _within(curve: Curve, ahead: Float[NDArray, " at"]) -> Float[NDArray, "level at"]:
     """Between budgets the mean over seeds and its standard error; below the first, twice as wide each doubling."""
     mean = np.interp(ahead, curve.ago, curve.mean)
-    before = np.maximum(curve.ago[0] - ahead, 0)
+    before = np.clip(curve.ago[0] - ahead, 0, 10)
     return normal_quantiles(mean, np.interp(ahead, curve.ago, curve.se) * 2**before + 0.1 * mean * before)
 
 

@@ -8,6 +8,7 @@ from seamwise.report.parts import Cell, Line, Table
 from seamwise.report.words import NOTHING, Measure, count, plain, probability
 from seamwise.runs import Study
 
+MOST = 100  # times: a ratio beyond it is not written out
 CLEAR = "Bold where it is clearly above 0."
 
 
@@ -70,7 +71,7 @@ def crossovers_table(advice: Advice) -> Table:
 
 SAYS = {
     "own error": "a stage's error within the chain, in the unit that stands beside it",
-    "on gold input": "its error with everything before it true",
+    "on true input": "its error with everything before it true",
     "without looking": "what one gets by answering without looking",
     "exposure": "its error after training on true input, less that after training on predictions: what it loses by "
     "being trained on what it never meets; with its 90 % interval",
@@ -104,7 +105,7 @@ def _stage_columns(advice: Advice) -> dict[str, list[Cell]]:
     columns: dict[str, Callable[[StageCost], Cell]] = {
         "labels": lambda s: Cell(s.field, (s.unit,) if s.unit else (), is_number=False),
         "own error": lambda s: score(Measure(s.trivial, s.unit), s.own),
-        "on gold input": lambda s: Cell(Measure(s.trivial, s.unit).number(s.on_gold)),
+        "on true input": lambda s: Cell(Measure(s.trivial, s.unit).number(s.on_gold)),
         "without looking": lambda s: Cell(Measure(s.trivial, s.unit).number(s.trivial)),
         "exposure": lambda s: gain(Measure(s.trivial, s.unit), s.exposure),
         "pinned": lambda s: gain(measure, s.pinned),
@@ -133,7 +134,10 @@ def chains_table(advice: Advice) -> Table:
 
 def _ratio(chained: Chained) -> Cell:
     found = chained.compounding
-    return Cell(NOTHING) if found is None else Cell(f"{found.mean:.2f}", (f"{found.low:.2f}–{found.high:.2f}",))
+    if found is None:
+        return Cell(NOTHING)
+    high = f"{found.high:.2f}" if found.high < MOST else f"over {MOST}"  # where hardly a stage fails alone
+    return Cell(f"{found.mean:.2f}", (f"{found.low:.2f}–{high}",))
 
 
 def _compounds(chained: Chained) -> str:

@@ -9,6 +9,7 @@ from seamwise.errors import RunError
 from seamwise.report.figures import (
     GREY,
     HEIGHT_PX,
+    ROW_PX,
     Chart,
     colour,
     labels,
@@ -105,7 +106,8 @@ def panel(study: Study, own: Curves, everything: Curves, with_legend: bool = Fal
     few = len({r["n"] for r in everything}) == 1
     data = alt.InlineData(values=[dict(r) for r in (own if few else [*own, *_joints(own)])])
     draw = _marks if few else _lines
-    return draw(study, data, everything, with_legend).properties(height=HEIGHT_PX)
+    height = ROW_PX * len(own) if few else HEIGHT_PX
+    return draw(study, data, everything, with_legend).properties(height=height)
 
 
 def _joints(own: Curves) -> list[dict[str, Any]]:

@@ -44,6 +44,7 @@ SYMBOLS = {
 }
 GREY = "#858585"  # seen on white and on black
 HEIGHT_PX, STILL_WIDTH_PX = 300, 600
+ROW_PX = 40  # of a chart with one row a way
 
 
 def styles(rows: Iterable[Row]) -> dict[str, Style]:

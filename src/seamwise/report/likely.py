@@ -6,7 +6,7 @@ from typing import Any
 
 from seamwise.advice.numbers import name_of, panels
 from seamwise.advice.records import Advice, Outlook
-from seamwise.report.figures import HEIGHT_PX, Chart, colour, labels, measured_until, styles, symbols
+from seamwise.report.figures import HEIGHT_PX, ROW_PX, Chart, colour, labels, measured_until, styles, symbols
 from seamwise.report.words import probability
 from seamwise.runs import Study
 
@@ -56,7 +56,7 @@ def likely_charts(study: Study, records: Mapping[str, Records]) -> dict[str, Cha
     """{variant: its chart}."""
     budgets = sorted({r["n"] for own in records.values() for r in own})
     draw = _areas if len(budgets) > 1 else _bars
-    return {v: draw(study, own, budgets).properties(height=HEIGHT_PX) for v, own in records.items()}
+    return {v: draw(study, own, budgets) for v, own in records.items()}
 
 
 def _areas(study: Study, own: Records, budgets: list[int]) -> Chart:
@@ -76,7 +76,8 @@ def _areas(study: Study, own: Records, budgets: list[int]) -> Chart:
     seen = [dict(r) | {"middle": (r["low"] + r["high"]) / 2, "said": probability(r["p"])} for r in own if r["p"] > SEEN]
     points = alt.Chart(alt.InlineData(values=seen)).mark_point(style="paper", filled=True, size=60, opacity=1)
     points = points.encode(x, _share("y", "middle"), symbols(names), tooltip=_tooltip())
-    return alt.layer(areas, points, *([measured_until(last)] if budgets[-1] > last else []))
+    layers = [areas, points, *([measured_until(last)] if budgets[-1] > last else [])]
+    return alt.layer(*layers).properties(height=HEIGHT_PX)
 
 
 def _series(own: Records) -> Iterator[dict[str, Any]]:
@@ -106,7 +107,7 @@ def _bars(study: Study, own: Records, budgets: list[int]) -> Chart:
     text = base.mark_text(align="left", dx=6, style="ink").encode(
         _share("x", "p"), text=alt.Text(field="said", type="nominal")
     )
-    return alt.layer(bars, text)
+    return alt.layer(bars, text).properties(height=ROW_PX * len(own))
 
 
 def _share(axis: str, field: str) -> Chart:

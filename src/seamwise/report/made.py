@@ -18,7 +18,7 @@ def made(study: Study) -> dict[str, str]:
         "Budgets": f"{', '.join(f'{n:,}' for n in record.budgets)} labels of {record.vary}",
         "Other labels": ", ".join(f"{n:,} of {f}" for f, n in held.items()),
         "Label noise": _noise(study),
-        "Items from elsewhere": str(getattr(record, "elsewhere", None) or ""),
+        "Items from elsewhere": record.elsewhere,
         "Seeds": f"{', '.join(map(str, seeds))}; each draws its own subsets and its own start" if seeds else "",
         "Validation labels": "choose stopping point and learning rate; they are not counted in the budgets",
         "Test items": f"every regime saw the same {len(study.bootstrap.groups):,}",
@@ -32,5 +32,4 @@ def made(study: Study) -> dict[str, str]:
 
 
 def _noise(study: Study) -> str:
-    noise = getattr(study.record, "noise", None) or {}
-    return ", ".join(f"{field} {share:g}" for field, share in noise.items())
+    return ", ".join(f"{field} {noise:g}" for field, noise in study.record.noise.items() if noise)

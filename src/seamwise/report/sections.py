@@ -118,7 +118,9 @@ def _likely(told: Told) -> Iterator[Part]:
 
 def _likely_caption(told: Told, shown: list[dict[str, Any]], several: bool) -> str:
     parts, last = {r["part"] for r in shown}, max((r["n"] for r in shown), default=0)
-    says = [f"How probably each way has the least error, by labels of {told.advice.vary}: the height of its band."]
+    says = [f"How probably each way has the least error with {last:,} labels of {told.advice.vary}."]
+    if len({r["n"] for r in shown}) > 1:
+        says = [f"How probably each way has the least error, by labels of {told.advice.vary}: the height of its band."]
     if several:
         says.append("What a panel leaves empty belongs to the other variants.")
     if "forecast" in parts:
