@@ -157,6 +157,8 @@ def _chained(study: Study, row: Row, trials: Sequence[Trial]) -> Chained:
     elif not np.isin(errors, (0, 1)).all():
         refused = f"the error of {study.record.answer} is no rate of wrong items"
     ratio = None if refused else _compounding(study, errors, [w for w in wrong if w is not None])
+    if ratio is None:
+        refused = refused or "on gold input the stages are hardly ever wrong"
     error = study.bootstrap.interval(errors)
     return Chained(way=way_of(study, row), error=error, rest=rest, compounding=ratio, refused=refused)
 
@@ -172,7 +174,7 @@ def _compounding(
     right, right_mean = np.ones(draw.n_draws), 1.0
     for w in wrong:
         right, right_mean = right * (1 - draw.means(w[:, known])), right_mean * (1 - float(w[:, known].mean()))
-    if right_mean >= 1:
+    if np.quantile(right, 0.95) >= 1 or right_mean >= 1:
         return None
     ratios = draw.means(errors[:, known]) / np.maximum(1 - right, 1e-9)
     return interval_of(ratios, float(errors[:, known].mean()) / (1 - right_mean))

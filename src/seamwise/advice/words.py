@@ -24,7 +24,8 @@ def sentences(advice: Advice, asked: Sequence[int] = ()) -> tuple[str, ...]:
 
 
 def _number(advice: Advice, value: float) -> str:
-    return f"{value:.{n_decimals(advice.trivial)}f}"
+    decimals = n_decimals(advice.trivial)
+    return f"{round(value, decimals) + 0.0:.{decimals}f}"  # + 0.0: no -0.000
 
 
 def _between(advice: Advice, interval: Interval) -> str:

@@ -1,3 +1,5 @@
+"""`python -m seamwise.cli`, which is `seamwise`."""
+
 from seamwise.cli import main
 
 if __name__ == "__main__":

@@ -44,11 +44,9 @@ def numbers(option: str, text: str | None) -> list[int] | None:
 
 def settings(option: str, text: str | None) -> dict[str, float]:
     """{name: number} of "name=number,name=number". Raises InputError naming the option."""
-    found = {}
-    for word in words(text) or []:
-        name, _, number = word.partition("=")
-        try:
-            found[name.strip()] = float(number)
-        except ValueError:
-            raise InputError(f"{option} {text}", given=word, expected="NAME=NUMBER, as in box=0.05,person=1") from None
-    return found
+    from seamwise.origin import read_settings
+
+    try:
+        return read_settings(text or "")
+    except InputError as error:
+        raise InputError(f"{option}: {error}") from None

@@ -74,7 +74,8 @@ def study(
             "jobs": jobs,
             "shift": shift,
         }
-        place = out or Path("runs") / "-".join([loaded.name, *["real"] * bool(data), *["quick"] * quick])
+        told = [*["real"] * bool(data), *[world] * bool(world), *["quick"] * quick]
+        place = out or Path("runs") / "-".join([loaded.name, *told])
         if over is None:
             result = run_study(loaded, place, **options)
         else:
