@@ -115,6 +115,8 @@ def test_advice_json_has_every_key_and_reads_back(plain):
     path = write_advice(plain, advice)
     record = json.loads(path.read_text())
     assert set(record) >= KEYS
+    assert record["best_now"]["regime"] == "endtoend"
+    assert {"variant", "regime", "name", "n", "p_best"} <= set(record["p_best"][0])
     assert Advice.model_validate(record) == advice
     assert "NaN" not in path.read_text()
     assert "Infinity" not in path.read_text()

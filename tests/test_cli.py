@@ -96,7 +96,7 @@ def test_advise_asks_again_without_training(folder: Path, run: Run) -> None:
     lines = (folder / "run/trials.jsonl").read_text()
     done = run("advise", "run", "--at", "60,300")
     assert "Best now, with 80 labels" in done.stdout
-    assert "With 300 labels" in done.stdout
+    assert "300 labels of answer" in done.stdout
     told = json.loads(run("advise", "run", "--at", "300", "--prices", "answer=2", "--json").stdout)
     assert 300 in told["at"]
     assert {p["price"] for p in told["buy_next"] if p["field"] == "answer"} == {2.0}

@@ -5,7 +5,7 @@ Errors are of the answer, in its unit, unless a field says otherwise; intervals 
 
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_serializer, model_validator
 
 from seamwise.bootstrap import Interval
 
@@ -24,14 +24,31 @@ class Way(Said):
     name: str
 
 
-class Best(Said):
+class OfWay(Said):
+    """A finding about one way. In JSON `variant`, `regime` and `name` stand beside the others."""
+
+    way: Way
+
+    @model_serializer(mode="wrap")
+    def _flat(self, handler: Any) -> dict[str, Any]:
+        record = handler(self)
+        return {**record.pop("way"), **record}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nested(cls, record: Any) -> Any:
+        if isinstance(record, dict) and "way" not in record:
+            return record | {"way": {name: record.get(name) for name in Way.model_fields}}
+        return record
+
+
+class Best(OfWay):
     """The way with the least error at a budget that was measured; probability: of being the best of those compared.
 
     close: those whose difference from it has an interval that holds 0. worthless: not clearly better than answering
     without looking.
     """
 
-    way: Way
     n: int
     error: Interval
     probability: float
@@ -40,14 +57,13 @@ class Best(Said):
     worthless: bool = False
 
 
-class Outlook(Said):
+class Outlook(OfWay):
     """One way at one budget: its error, measured or forecast, and the probability that it is the best there.
 
     error is None, with p_best 0, where there is nothing to say. abstained: why the forecast is not to be relied on,
     else empty.
     """
 
-    way: Way
     n: int
     measured: bool
     error: Interval | None
@@ -65,7 +81,7 @@ class Crossover(Said):
     high: int
 
 
-class StageCost(Said):
+class StageCost(OfWay):
     """What one stage of one way costs the answer, at the largest budget.
 
     own:        the stage's own error within the chain, in `unit`; on_gold: on gold input; trivial: without looking
@@ -77,7 +93,6 @@ class StageCost(Said):
     refused:    why the pins cannot be believed, else empty; pinned, marginal and spread are None then
     """
 
-    way: Way
     stage: str
     field: str
     unit: str
@@ -92,7 +107,7 @@ class StageCost(Said):
     refused: str = ""
 
 
-class Chained(Said):
+class Chained(OfWay):
     """How the errors of the stages become the answer's, for one way at the largest budget.
 
     rest:        the answer's error that is left with every stage gold
@@ -100,7 +115,6 @@ class Chained(Said):
                  amplifies, below it absorbs; None, and why in `refused`, unless every e_i is a rate of wrong items
     """
 
-    way: Way
     error: Interval
     rest: Interval | None = None
     compounding: Interval | None = None
@@ -122,10 +136,9 @@ class VariantGain(Said):
     ends: int | None = None
 
 
-class SeamState(Said):
+class SeamState(OfWay):
     """A seam, as it is in one trained chain. instead: what would let gradient through, where it stops."""
 
-    way: Way
     field: str
     writer: str
     reader: str
@@ -136,7 +149,7 @@ class SeamState(Said):
     instead: str = ""
 
 
-class Purchase(Said):
+class Purchase(OfWay):
     """The next round of labels of one field: as many again as there are, for one way.
 
     gain: how much the answer's error falls below that of the best way now; worth: gain for each unit of price, None
@@ -147,16 +160,14 @@ class Purchase(Said):
     n_now: int
     n_more: int
     price: float
-    way: Way
     gain: Interval
     worth: float | None
     probability: float
 
 
-class Expense(Said):
+class Expense(OfWay):
     """What a way costs beside what it scores, at the largest budget, the mean over the seeds."""
 
-    way: Way
     error: Interval
     n_seeds: int
     seconds: float
@@ -173,14 +184,13 @@ class Untold(Said):
     trial: str = ""
 
 
-class Shifted(Said):
+class Shifted(OfWay):
     """A way on items from elsewhere: its error here and there, and with its first learned stage trained again there.
 
     won_back: the fall of the error there by retraining that one stage, paired. None where there is no stage to retrain
     or no labels there; `note` says so.
     """
 
-    way: Way
     here: Interval
     there: Interval
     trivial_there: float
@@ -191,11 +201,10 @@ class Shifted(Said):
     note: str = ""
 
 
-class FailedTrial(Said):
+class FailedTrial(OfWay):
     """A trial that failed, or did not train (which counts in the tables, and in no forecast)."""
 
     id: str
-    way: Way
     n: int
     seed: int
     status: str  # "failed" or "did not train"

@@ -74,7 +74,7 @@ def study(
             "jobs": jobs,
             "shift": shift,
         }
-        told = [*["real"] * bool(data), *[world] * bool(world), *["quick"] * quick]
+        told = [*["real"] * bool(data), *([world] if world else []), *["quick"] * quick]
         place = out or Path("runs") / "-".join([loaded.name, *told])
         if over is None:
             result = run_study(loaded, place, **options)
