@@ -106,8 +106,8 @@ def _stages(advice: Advice) -> Iterator[str]:
     cost, total = costliest
     assert cost.pinned is not None
     yield (
-        f"The costliest stage of {cost.way.name} is {cost.stage}: with its {cost.field} right, the error would fall by "
-        f"{_between(advice, cost.pinned)}, of {_number(advice, total)} in all."
+        f"The costliest stage of {cost.way.name} is {cost.stage}: given right input, its mistakes make "
+        f"{_between(advice, cost.pinned)} of the error of {_number(advice, total)}."
     )
 
 
@@ -141,9 +141,12 @@ def _exposed(cost: StageCost) -> float:
 def _compounding(chain: Chained) -> str:
     assert chain.compounding is not None
     k = chain.compounding
-    how = "as if they were independent" if k.low <= 1 <= k.high else "more than" if k.low > 1 else "less than"
-    like = how if how.startswith("as") else f"{how} independent ones would"
-    return f"In {chain.way.name} the stages' errors add up {like} (ratio {k.mean:.2f} [{k.low:.2f}, {k.high:.2f}])."
+    ratio = f"{k.mean:.2f} [{k.low:.2f}, {k.high:.2f}]"
+    what = "absorbs" if k.high < 1 else "amplifies" if k.low > 1 else "passes on"
+    return (
+        f"{chain.way.name} {what} the errors of its stages: it is wrong {ratio} times as often as if each of them "
+        "spoilt the answer."
+    )
 
 
 def _variants(advice: Advice) -> Iterator[str]:
@@ -183,14 +186,15 @@ def _seams(advice: Advice) -> Iterator[str]:
 
 def _purchases(advice: Advice) -> Iterator[str]:
     for first in advice.buy_next[:1]:
-        price = f" at {first.price:g} each" if first.price != 1 else ""
-        gain = f"{_between(advice, first.gain)} for {first.n_more * first.price:,.0f} in all, with {first.way.name}"
+        each = f" ({first.price:g} each)" if first.price != 1 else ""
+        labels = f"{first.n_more:,} more of {first.field} for {first.n_more * first.price:,.6g}{each}"
+        gain = f"the error of {first.way.name} should be {_between(advice, first.gain)} below the best now"
         if first.gain.low > 0:
-            yield f"Buy labels of {first.field} next, {first.n_more:,}{price}: the error should fall by {gain}."
+            yield f"Labels to buy next: {labels}; {gain}."
         else:
             yield (
-                f"No more labels are clearly worth buying; first would come {first.n_more:,} of {first.field}{price}: "
-                f"the error would fall by {gain}, at all with probability {_sure(first.probability)}."
+                f"No labels are clearly worth buying next. First to try: {labels}; {gain}, "
+                f"below it at all with probability {_sure(first.probability)}."
             )
 
 

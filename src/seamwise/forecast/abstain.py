@@ -39,7 +39,7 @@ def _plateau(curve: Curve) -> str:
     if curve.falls:
         return ""
     if curve.clear(float(curve.level[curve.seen].max()) - last, 2 * curve.noise):
-        return f"plateau: the error fell at first and no longer does, at {last:.3g}; it may fall again, or never"
+        return "plateau: the error fell at first and no longer does; it may fall again, or never"
     if last >= UNTRAINED:
-        return f"plateau: still at the trivial predictor's level ({last:.3g}), so it has not begun to learn"
-    return f"plateau: the error is level at {last:.3g}, with no clear fall given the noise between seeds"
+        return "plateau: still near the trivial predictor's error, so it has not begun to learn"
+    return "plateau: the error is level, with no clear fall given the noise between seeds"
