@@ -1,7 +1,8 @@
 """Intervals: the hierarchical bootstrap over seeds and test groups.
 
 Source: Owen & Eckles 2012, Bootstrapping data arrays of arbitrary order (Annals of Applied Statistics 6).
-Differs: multinomial weights a level in place of independent ones. An item that belongs to several groups is
+Differs: multinomial weights a level in place of independent ones; the seeds' part is stretched by
+sqrt(S / (S - 1)), as S seeds show that much less of their variance. An item that belongs to several groups is
 weighted by the product of its groups' weights, which errs on the wide side.
 """
 
@@ -55,14 +56,33 @@ class Bootstrap:
         return np.asarray(weights / weights.sum(1, keepdims=True))
 
     def means(self, errors: Float[NDArray, "seeds items"]) -> Float[NDArray, " draws"]:
-        """The mean error in each draw of seeds and groups."""
-        n_seeds = len(errors)
-        seeds = np.random.default_rng(self.seed + 1).multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), self.n_draws)
-        return np.asarray(((self._item_weights @ errors.T) * seeds).sum(1) / n_seeds)
+        """The mean error in each draw of seeds and groups.
+
+        A seed that is missing (a row of NaN) counts in no draw, and the others' weights stay as they would be with it,
+        so that rows with other seeds missing are still paired by seed.
+        """
+        there = ~np.isnan(errors).all(1)
+        n = len(errors)
+        drawn = np.random.default_rng(self.seed + 1).multinomial(n, np.full(n, 1 / n), self.n_draws) * there
+        drawn[drawn.sum(1) == 0] = there  # none of the seeds there was drawn
+        weights = drawn[:, there] / drawn.sum(1, keepdims=True)
+        by_seed = self._item_weights @ errors[there].T
+        centre, n_there = by_seed.mean(1), int(there.sum())
+        apart = ((by_seed - centre[:, None]) * weights).sum(1)
+        # of S seeds a bootstrap shows (S - 1) / S of the variance
+        draws = centre + apart * np.sqrt(n_there / max(n_there - 1, 1))
+        return np.asarray(np.maximum(draws, 0.0) if (errors[there] >= 0).all() else draws)
 
     def interval(self, errors: Float[NDArray, "seeds items"], level: float = LEVEL) -> Interval:
         """The mean over all, and the interval that holds `level` of the draws."""
         draws = self.means(errors)
         low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
-        mean = float(errors.mean())
+        mean = float(np.nanmean(errors))
         return Interval(mean, min(float(low), mean), max(float(high), mean))
+
+
+def wins(draws: Float[NDArray, "rows draws *budgets"]) -> Float[NDArray, "rows *budgets"]:
+    """The probability of having the least error: the share of draws, a tie shared, NaN never the least."""
+    known = np.where(np.isnan(draws), np.inf, draws)
+    least = np.isclose(known, known.min(0), rtol=1e-9, atol=0) & np.isfinite(known)
+    return np.asarray((least / np.maximum(least.sum(0), 1)).mean(1))

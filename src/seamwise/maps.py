@@ -6,7 +6,8 @@ from typing import final
 
 from seamwise.advice.numbers import difference
 from seamwise.bootstrap import Interval
-from seamwise.runs import Row, Study, open_run
+from seamwise.errors import RunError
+from seamwise.runs import Row, RunRecord, Study, open_run, read_run_record
 
 FOLDER = "map"
 
@@ -41,18 +42,29 @@ class MapRow:
 
 def map_folder(run: Path, setting: str, value: float) -> Path:
     """Where the study at a value is."""
-    return run / FOLDER / f"{setting}={value:g}"
+    return run / FOLDER / f"{setting}={repr(float(value)).removesuffix('.0')}"
 
 
 def read_map(run: str | Path) -> list[MapRow]:
-    """What `study_map` wrote beside a run, by setting and value; what is not begun yet is left out."""
-    found = [_row(folder) for folder in (Path(run) / FOLDER).glob("*=*") if (folder / "run.json").is_file()]
-    return sorted(found, key=lambda row: (row.setting, row.value))
+    """What `study_map` wrote beside a run, by setting and value.
+
+    What is not begun yet is left out, and what is of another version, another task or other stages.
+    """
+    record = read_run_record(Path(run))
+    if record is None:
+        return []
+    found = [_row(folder, record) for folder in (Path(run) / FOLDER).glob("*=*") if (folder / "run.json").is_file()]
+    return sorted((row for row in found if row is not None), key=lambda row: (row.setting, row.value))
 
 
-def _row(folder: Path) -> MapRow:
+def _row(folder: Path, of: RunRecord) -> MapRow | None:
     setting, _, value = folder.name.rpartition("=")
-    study = open_run(folder)
+    try:
+        study = open_run(folder)
+    except RunError:
+        return None
+    if (study.record.task, study.record.answer, study.record.signatures) != (of.task, of.answer, of.signatures):
+        return None
     cells = {n: _cell(study, n) for n in study.record.budgets if any(study.at(row, n) for row in study.rows)}
     return MapRow(setting, float(value), folder, study.record.trivial, cells)
 

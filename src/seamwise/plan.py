@@ -7,6 +7,7 @@ from typing import final
 
 from seamwise.errors import SupplyError, TaskError
 from seamwise.regimes import fields_used
+from seamwise.source import source
 from seamwise.task import Task
 from seamwise.trial import REGIMES, Regime
 from seamwise.worker import Spec
@@ -107,6 +108,8 @@ def spec(task: Task, variant: str, regime: Regime, budget: Mapping[str, int], se
     """A trial to be; its id tells what it is and ends in a hash of all that decides its result."""
     parts = [task.name, task.signature[variant], task.digest, task.fit.signature, regime, sorted(budget.items()), seed]
     parts += [task.elsewhere_digest] if shifted else []
+    if regime != "direct" and task.oracles:  # no training depends on them, but what is measured does
+        parts.append({name: source(oracle) for name, oracle in sorted(task.oracles.items())})
     digest = hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
     name = f"{variant}.{regime}.{budget[task.answer.field]}.s{seed}.{digest}"
     return Spec(name, variant, regime, budget, seed, shifted)

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from seamwise.arrays import Float, NDArray
-from seamwise.bootstrap import Bootstrap, Interval
+from seamwise.bootstrap import Bootstrap, Interval, wins
 from seamwise.errors import RunError
 from seamwise.trial import FolderRecord, Trial, TrialLog, did_not_train, read_record
 
@@ -138,6 +138,14 @@ class Study:
     def bootstrap(self) -> Bootstrap:
         return Bootstrap(Items(self.run / "test.npz")["groups"])
 
+    def draws(self, row: Row, n: int) -> Float[NDArray, " draws"]:
+        """The mean error in each draw of the bootstrap, paired with those of other rows by seed and item."""
+        seeds = sorted({t.seed for t in self.trials if t.status == "done"})
+        errors = np.full((len(seeds), len(self.bootstrap.groups)), np.nan)
+        for trial in self.at(row, n):
+            errors[seeds.index(trial.seed)] = self.items(trial)["error"]
+        return self.bootstrap.means(errors)
+
     def table(self) -> dict[Row, dict[int, Interval]]:
         """The mean error and its interval, by row and budget; a cell is missing where nothing is finished."""
         return {
@@ -145,21 +153,26 @@ class Study:
             for row in self.rows
         }
 
+    @cached_property
+    def compared_at(self) -> int | None:
+        """The largest budget at which as many rows are finished as at any; None where no trial is."""
+        finished = {n: sum(bool(self.at(row, n)) for row in self.rows) for n in self.record.budgets}
+        most = max(finished.values(), default=0)
+        return max((n for n, count in finished.items() if count == most), default=None) if most else None
+
     def best(self, n: int | None = None, variant: str | None = None) -> tuple[Row, float]:
-        """The row with the least error at a budget (the largest by default), and how probably it is the best.
+        """The row with the least error at a budget (`compared_at` by default), and how probably it is the best.
 
         variant: compare only that variant's regimes, and the direct networks. Raises RunError where no
         trial is finished there.
         """
-        n = n or self.record.budgets[-1]
+        n = n or self.compared_at or self.record.budgets[-1]
         rows = [r for r in self.rows if self.at(r, n) and (variant is None or r[0] == variant or r[1] == "direct")]
         if not rows:
             raise RunError(f"{self.run}: no finished trial at {n} labels of {self.record.vary!r}")
-        draws = np.stack([self.bootstrap.means(self.errors(row, n)) for row in rows])
-        means = [float(self.errors(row, n).mean()) for row in rows]
-        least = int(np.argmin(means))
-        wins = np.isclose(draws, draws.min(0)) / np.isclose(draws, draws.min(0)).sum(0)  # a tie is shared
-        return rows[least], float(wins[least].mean())
+        chances = wins(np.stack([self.draws(row, n) for row in rows]))
+        least = int(np.argmin([self.errors(row, n).mean() for row in rows]))
+        return rows[least], float(chances[least])
 
     def advise(self, at: Sequence[int] = (), prices: Mapping[str, float] | None = None) -> "Advice":
         """What the trials say; see seamwise.advice.advise."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from seamwise.advice.numbers import halved_field
-from seamwise.advice.outlook import Outlooks, best_budget, interval_of, is_constant, scale, way_of
+from seamwise.advice.outlook import Outlooks, interval_of, is_constant, scale, way_of
 from seamwise.advice.records import Purchase
 from seamwise.arrays import Float, NDArray
 from seamwise.forecast import forecast
@@ -18,64 +18,77 @@ from seamwise.trial import Trial
 
 
 def purchases(study: Study, found: Outlooks, prices: Mapping[str, float]) -> tuple[Purchase, ...]:
-    """One a field: as many labels again as there are, with the way that gains most by them. Most worth first."""
-    n = best_budget(study)
-    if n is None or n not in found.at:
+    """One a field that was swept or halved: as many labels again as there are, with the way that is best with them.
+
+    The most worth comes first: the largest expected gain for its price.
+    """
+    n = study.compared_at
+    if n is None:
         return ()
-    now = found.prospects[study.best(n)[0]].draws[:, found.at.index(n)]
-    offers = [_offer(study, field, prices[field], now, _after(study, found, field, n)) for field in study.record.held]
+    now = study.best(n)[0]
+    offers = [_offer(study, found, field, n, now, prices) for field in study.record.held]
     made = [offer for offer in offers if offer is not None]
-    return tuple(sorted(made, key=lambda p: -np.inf if p.worth is None else -p.worth))
+    return tuple(sorted(made, key=_rank))
 
 
-def unmeasured(study: Study, found: Outlooks) -> list[str]:
-    """Fields whose labels' value was not measured: neither swept nor halved."""
-    n = best_budget(study)
-    return [field for field in study.record.held if n is None or not _after(study, found, field, n)]
+def _rank(offer: Purchase) -> float:
+    """Free labels come first where they gain anything."""
+    if offer.worth is None:
+        return -np.inf if offer.gain.mean > 0 else 0.0
+    return -offer.worth
 
 
-After = Mapping[Row, Float[NDArray, " draws"]]
-"""{row: its error with twice the labels of a field, as draws}."""
+def grown_with(study: Study, field: str) -> list[str]:
+    """The fields whose labels grow with the swept ones (`--together`); none for another field."""
+    if field != study.record.vary:
+        return []
+    budgets = study.record.full.values()
+    return [f for f in study.record.held if f != field and len({b[f] for b in budgets}) > 1]
 
 
-def _offer(study: Study, field: str, price: float, now: Float[NDArray, " draws"], after: After) -> Purchase | None:
+def _offer(study: Study, found: Outlooks, field: str, n: int, now: Row, prices: Mapping[str, float]) -> Purchase | None:
+    after = _after(study, found, field, n)
     if not after:
         return None
+    before = found.prospects[now].draws[:, found.at.index(n)]
     row = min(after, key=lambda r: float(after[r].mean()))
-    gain, n_now = now - after[row], _held(study, field)
+    of_use = float(after[row].mean()) < float(before.mean())  # labels need not be used
+    gain = before - after[row] if of_use else np.zeros_like(before)
+    budget, bundle = study.record.full[n], [field, *grown_with(study, field)]
+    price = sum(prices[f] * budget[f] for f in bundle) / budget[field]
+    doubted = found.prospects[row].abstains[found.at.index(2 * n)] if field == study.record.vary else ""
     return Purchase(
         field=field,
-        n_now=n_now,
-        n_more=n_now,
+        together_with=tuple(bundle[1:]),
+        n_now=budget[field],
+        n_more=budget[field],
         price=price,
-        way=way_of(study, row),
+        way=way_of(study, row if of_use else now),
         gain=interval_of(gain),
-        worth=float(gain.mean()) / (n_now * price) if price else None,
+        worth=float(gain.mean()) / (budget[field] * price) if price else None,
         probability=float((gain > 0).mean()),
+        abstained=doubted,
     )
 
 
-def _held(study: Study, field: str) -> int:
-    """How many labels of a field there are at the largest budget that is compared."""
-    n = best_budget(study)
-    return study.record.full[n][field] if n is not None else study.record.held[field]
-
-
-def _after(study: Study, found: Outlooks, field: str, n: int) -> After:
-    if field == study.record.vary:
-        k = found.at.index(2 * n) if 2 * n in found.at else None
+def _after(study: Study, found: Outlooks, field: str, n: int) -> dict[Row, Float[NDArray, " draws"]]:
+    """{row: its error with twice the labels of a field, as draws}."""
+    if field != study.record.vary:
+        draws = {row: _halved(study, row, field, half, n) for row, half in _halvings(study, field, n).items()}
+    elif 2 * n in found.at:
         rows = [r for r in found.rows if study.at(r, n) and not is_constant(study, r)]
-        draws = {r: found.prospects[r].draws[:, k] for r in rows} if k is not None else {}
+        draws = {r: found.prospects[r].draws[:, found.at.index(2 * n)] for r in rows}
     else:
-        draws = {row: _halved(study, row, field, half, n) for row, half in _halvings(study, field).items()}
+        draws = {}
     return {row: d for row, d in draws.items() if np.isfinite(d).all()}
 
 
-def _halvings(study: Study, field: str) -> dict[Row, list[Trial]]:
-    """The finished trials with half the labels of a field, by row."""
+def _halvings(study: Study, field: str, n: int) -> dict[Row, list[Trial]]:
+    """The finished trials with half the labels of a field and n of the swept one, by row."""
     found: dict[Row, list[Trial]] = {}
     for trial in study.trials:
-        if trial.status == "done" and trial.id not in study.untrained and halved_field(study, trial) == field:
+        fits = trial.budget[study.record.vary] == n and halved_field(study, trial) == field
+        if fits and trial.status == "done" and trial.id not in study.untrained:
             found.setdefault(trial.row, []).append(trial)
     return found
 
@@ -90,5 +103,4 @@ def _halved(study: Study, row: Row, field: str, half: Sequence[Trial], n: int) -
     held = [pairs[0][0].budget[field], pairs[0][1].budget[field]]
     told = forecast(np.array(held), error, np.array([held[1], 2 * held[1]]))
     path = told.sample(study.bootstrap.n_draws) * scale(study)
-    errors = np.stack([study.items(f)["error"].astype(np.float64) for _, f in pairs])
-    return np.asarray(np.maximum(study.bootstrap.means(errors) - (path[:, 0] - path[:, 1]), 0.0))
+    return np.asarray(np.maximum(study.draws(row, n) - (path[:, 0] - path[:, 1]), 0.0))

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from seamwise.advice.numbers import in_panel_order
-from seamwise.advice.outlook import best_budget, way_of
+from seamwise.advice.outlook import way_of
 from seamwise.advice.records import Expense, FailedTrial, Shifted
 from seamwise.arrays import Float, NDArray
 from seamwise.bootstrap import Bootstrap
@@ -45,7 +45,7 @@ def failed_trials(study: Study) -> tuple[FailedTrial, ...]:
 
 
 def _finished(study: Study) -> list[tuple[Row, list[Trial]]]:
-    n = best_budget(study)
+    n = study.compared_at
     rows = in_panel_order(study) if n is not None else []
     return [(row, trials) for row in rows if (trials := study.at(row, n or 0))]
 

@@ -52,11 +52,6 @@ def halved_field(study: Study, trial: Trial) -> str:
     return next((f for f, n in trial.budget.items() if n < full[f]), "")
 
 
-def top(study: Study) -> int | None:
-    """The largest budget at which a trial is finished."""
-    return max((t.budget[study.record.vary] for t in study.trials if t.status == "done"), default=None)
-
-
 def planned(study: Study, row: Row, n: int) -> list[Trial]:
     """The trials of a row at one budget that were run, failed ones too; halvings are not among them."""
     at = [t for t in study.trials if t.row == row and t.budget[study.record.vary] == n]

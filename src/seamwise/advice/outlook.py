@@ -10,7 +10,7 @@ import numpy as np
 from seamwise.advice.numbers import difference, full_name, in_panel_order
 from seamwise.advice.records import Best, Crossover, Outlook, Way
 from seamwise.arrays import Float, NDArray
-from seamwise.bootstrap import LEVEL, Interval
+from seamwise.bootstrap import LEVEL, Interval, wins
 from seamwise.forecast import Forecast, forecast
 from seamwise.runs import Row, Study
 
@@ -62,10 +62,7 @@ class Outlooks:
     @cached_property
     def wins(self) -> Float[NDArray, "rows budgets"]:
         """The probability that a row has the least error of all that are known at a budget; a tie is shared."""
-        draws = np.stack([self.prospects[row].draws for row in self.rows])  # rows, draws, budgets
-        draws = np.where(np.isnan(draws), np.inf, draws)
-        least = np.isclose(draws, draws.min(0), rtol=1e-9, atol=0) & np.isfinite(draws)
-        return np.asarray((least / np.maximum(least.sum(0), 1)).mean(1))
+        return wins(np.stack([self.prospects[row].draws for row in self.rows]))
 
     def records(self) -> tuple[Outlook, ...]:
         """Budget by budget, every row."""
@@ -94,8 +91,7 @@ class Outlooks:
         draws, means = np.full((study.bootstrap.n_draws, n_at), np.nan), np.full(n_at, np.nan)
         there = [k for k, n in enumerate(self.at) if study.at(row, n)]
         for k in there:
-            errors = study.errors(row, self.at[k])
-            draws[:, k], means[k] = study.bootstrap.means(errors), errors.mean()
+            draws[:, k], means[k] = study.draws(row, self.at[k]), study.errors(row, self.at[k]).mean()
         abstains, first, last = [""] * n_at, there[0], there[-1]
         for k in range(first, last):
             if k not in there:
@@ -105,7 +101,7 @@ class Outlooks:
             draws[:, beyond], means[beyond] = draws[:, [last]], means[last]
         elif beyond:
             told = forecast_of(study, row, [self.at[k] for k in beyond], seed)
-            draws[:, beyond], means[beyond] = draws_of(study, row, told), told.mean * scale(study)
+            draws[:, beyond], means[beyond] = ahead(study, row, told)
             for k, abstained in zip(beyond, told.abstains, strict=True):
                 abstains[k] = told.reason if abstained else ""
         return Prospect(row, draws, means, tuple(abstains))
@@ -127,12 +123,12 @@ def scale(study: Study) -> float:
 
 def is_constant(study: Study, row: Row) -> bool:
     """Whether a row does not use the swept labels: the same trainings at every budget, seed by seed."""
-    trainings: dict[int, set[tuple[str, ...]]] = {}
+    trainings: dict[int, set[object]] = {}
     for n in study.record.budgets:
         for trial in study.at(row, n):
-            trainings.setdefault(trial.seed, set()).add(trial.trainings)
+            trainings.setdefault(trial.seed, set()).add((trial.trainings, trial.error))
     several = sum(bool(study.at(row, n)) for n in study.record.budgets) > 1
-    return several and all(len(found) == 1 and () not in found for found in trainings.values())
+    return several and all(len(found) == 1 for found in trainings.values())
 
 
 def curve_of(study: Study, row: Row) -> tuple[list[int], Float[NDArray, "seeds budgets"]]:
@@ -153,13 +149,31 @@ def forecast_of(study: Study, row: Row, at: Sequence[int], seed: int = 0) -> For
     return forecast(np.array(budgets), error, np.array(at), seed=seed)
 
 
-def draws_of(study: Study, row: Row, told: Forecast) -> Float[NDArray, "draws budgets"]:
-    """A forecast's draws as errors, with the chance of the test items added, the same for every row."""
+def ahead(study: Study, row: Row, told: Forecast) -> tuple[Float[NDArray, "draws at"], Float[NDArray, " at"]]:
+    """A forecast's draws and means as errors.
+
+    The chance of the test items is added, the same for every row. A forecast is of trainings that train: as many as
+    did not at the last budget do not beyond, with the error they have there.
+    """
     n = max(n for n in study.record.budgets if study.at(row, n))
     errors = study.errors(row, n).mean(0, keepdims=True)
     chance = study.bootstrap.means(errors) - errors.mean()
-    draws = told.sample(study.bootstrap.n_draws) * scale(study) + chance[:, None]
-    return np.asarray(np.maximum(draws, 0.0))
+    draws = np.maximum(told.sample(study.bootstrap.n_draws) * scale(study) + chance[:, None], 0.0)
+    means = told.mean * scale(study)
+    lost = [t for t in study.at(row, n) if t.id in study.untrained and t.error is not None]
+    if lost:
+        share = len(lost) / len(study.at(row, n))
+        level = float(np.mean([t.error for t in lost]))
+        shares = shares_of(study, row, n)
+        draws = (1 - shares[:, None]) * draws + shares[:, None] * level
+        means = (1 - share) * means + share * level
+    return np.asarray(draws), np.asarray(means)
+
+
+def shares_of(study: Study, row: Row, n: int) -> Float[NDArray, " draws"]:
+    """The share of a row's trainings that did not train, in each draw of the bootstrap's seeds."""
+    marks = [[float(t.id in study.untrained)] * len(study.bootstrap.groups) for t in study.at(row, n)]
+    return np.asarray(np.minimum(study.bootstrap.means(np.array(marks)), 1.0))
 
 
 def outlooks(study: Study, asked: Sequence[int] = ()) -> Outlooks | None:
@@ -173,16 +187,9 @@ def outlooks(study: Study, asked: Sequence[int] = ()) -> Outlooks | None:
     return Outlooks(study, tuple(at), frozenset(measured))
 
 
-def best_budget(study: Study) -> int | None:
-    """The largest budget at which as many ways are finished as at any."""
-    finished = {n: sum(bool(study.at(row, n)) for row in study.rows) for n in study.record.budgets}
-    most = max(finished.values(), default=0)
-    return max((n for n, count in finished.items() if count == most), default=None) if most else None
-
-
 def best_now(study: Study) -> Best | None:
     """The best way with the labels at hand; None where no trial is finished."""
-    n = best_budget(study)
+    n = study.compared_at
     if n is None:
         return None
     row, probability = study.best(n)
@@ -245,7 +252,8 @@ def _passing(found: Outlooks, before: Row, after: Row) -> Passing:
     at = np.log2(np.array(found.at)[known])
     crossed = 2.0 ** crossings(at, apart[:, known])
     low, middle, high = np.quantile(crossed, [ENDS[0], 0.5, ENDS[1]], method="nearest")
-    reached = [k for k, n in enumerate(found.at) if low <= n <= high]
+    last = next((n for n in found.at if n >= high), found.at[-1])  # what the interval's end is drawn from
+    reached = [k for k, n in enumerate(found.at) if low <= n <= last]
     why = next((p.abstains[k] for p in (b, a) for k in reached if p.abstains[k]), "")
     return Passing(before, after, float(low), float(middle), float(high), why)
 

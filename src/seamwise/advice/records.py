@@ -89,7 +89,8 @@ class StageCost(OfWay):
     marginal:   the fall where this stage alone is gold: what each mended item of it is worth
     perfect:    the Shapley value of a perfect stage in its place, where the task gives an oracle
     spread:     for numbers: the spread of the answer (its unit) that this stage's own noise makes, propagated
-    exposure:   the stage's error trained on gold input, less trained on cross-fitted predictions, in `unit`
+    exposure:   the stage's error trained on gold input, less trained on cross-fitted predictions, in `unit`; in the
+                chain, so that from the third stage on it holds that of the stages before it too
     refused:    why the pins cannot be believed, else empty; pinned, marginal and spread are None then
     """
 
@@ -110,12 +111,15 @@ class StageCost(OfWay):
 class Chained(OfWay):
     """How the errors of the stages become the answer's, for one way at the largest budget.
 
-    rest:        the answer's error that is left with every stage gold
+    gold_items:  of how many items all gold is known, and `start`: the chain's error on these, where the pins start
+    rest:        the answer's error that is left on them with every stage gold
     compounding: the chain's error over 1 - product(1 - e_i), e_i the stages' errors on gold input: above 1 the chain
                  amplifies, below it absorbs; None, and why in `refused`, unless every e_i is a rate of wrong items
     """
 
     error: Interval
+    gold_items: int = 0
+    start: Interval | None = None
     rest: Interval | None = None
     compounding: Interval | None = None
     refused: str = ""
@@ -130,7 +134,7 @@ class VariantGain(Said):
     variant: str
     other: str
     regime: str
-    stages: tuple[str, ...]  # in which the two differ
+    stages: tuple[str, ...]  # of the variant, in which the two differ; those made by hand, where it is for these
     designed: bool  # whether the variant's are made by hand where the other's learn
     gains: dict[int, Interval]
     ends: int | None = None
@@ -152,17 +156,21 @@ class SeamState(OfWay):
 class Purchase(OfWay):
     """The next round of labels of one field: as many again as there are, for one way.
 
-    gain: how much the answer's error falls below that of the best way now; worth: gain for each unit of price, None
-    where the labels are free; probability: that it falls at all.
+    gain: how much the answer's error falls below that of the best way now, 0 where that one would not use them
+    worth: gain for each unit of price, None where the labels are free; probability: that the error falls at all
+    together_with: fields that grow in proportion, whose labels are in the price
+    abstained: why the forecast behind it is not to be relied on, else empty
     """
 
     field: str
+    together_with: tuple[str, ...] = ()
     n_now: int
     n_more: int
     price: float
     gain: Interval
     worth: float | None
     probability: float
+    abstained: str = ""
 
 
 class Expense(OfWay):
@@ -222,6 +230,7 @@ class Advice(Said):
     trivial: float
     vary: str
     n_trials: int
+    n: int | None  # the labels at which all ways are compared: the largest budget at which most are finished
     at: tuple[int, ...]  # the budgets of p_best: those measured, up to 16 times the largest, and those asked for
     best_now: Best | None
     p_best: tuple[Outlook, ...]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from seamwise.advice.numbers import in_panel_order
-from seamwise.advice.outlook import best_budget, way_of
+from seamwise.advice.outlook import way_of
 from seamwise.advice.records import SeamState
 from seamwise.runs import Study
 
@@ -39,7 +39,7 @@ def instead_of(stopped_by: str) -> str:
 
 def seam_states(study: Study) -> tuple[SeamState, ...]:
     """The seams of every chain, as they are after training at the largest budget, with its first seed."""
-    n = best_budget(study)
+    n = study.compared_at
     found = []
     for row in in_panel_order(study) if n is not None else []:
         trials = study.at(row, n or 0)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from seamwise.advice.numbers import in_panel_order
-from seamwise.advice.outlook import best_budget, interval_of, way_of
+from seamwise.advice.outlook import interval_of, way_of
 from seamwise.advice.records import Chained, StageCost
 from seamwise.arrays import Float, NDArray
 from seamwise.bootstrap import Bootstrap, Interval
@@ -53,7 +53,7 @@ def _bootstrap(study: Study, known: NDArray) -> Bootstrap:
 
 
 def _chains(study: Study) -> list[tuple[Row, list[Trial]]]:
-    n = best_budget(study)
+    n = study.compared_at
     rows = [row for row in in_panel_order(study) if row[1] != "direct" and n is not None]
     found = [(row, sorted(study.at(row, n or 0), key=lambda t: t.seed)) for row in rows]
     return [(row, trials) for row, trials in found if trials and trials[0].stages]
@@ -129,7 +129,7 @@ def _drift(study: Study, row: Row, trials: Sequence[Trial], score: StageScore) -
 
 def _exposure(study: Study, row: Row, field: str) -> Interval | None:
     """A stage's error in the chain, trained on gold input, less trained on cross-fitted predictions, paired by seed."""
-    n = best_budget(study)
+    n = study.compared_at
     if row[1] != "independent" or n is None:
         return None
     by_seed = {t.seed: t for t in study.at((row[0], "sequential"), n)}
@@ -147,7 +147,10 @@ def _chained(study: Study, row: Row, trials: Sequence[Trial]) -> Chained:
     refused = next((why for s in scores if (why := _drift(study, row, trials, s))), "")
     pins = [s.field for s in scores if s.field != study.record.answer]
     labelled = [*pins, study.record.answer]  # a designed stage that writes the answer may err on gold input too
-    rest = interval_over(study, stacked(study, trials, f"pinned.{pins[-1]}")) if pins else None
+    pinned = [found for f in pins if (found := stacked(study, trials, f"pinned.{f}")) is not None]
+    rest = interval_over(study, pinned[-1]) if pinned else None
+    start = interval_over(study, errors + 0 * pinned[0]) if pinned else None  # NaN where a gold is missing
+    gold_items = int(np.isfinite(pinned[0]).all(0).sum()) if pinned else 0
     wrong = [stacked(study, trials, f"wrong.{f}") for f in labelled]
     if refused:
         rest = None
@@ -160,7 +163,8 @@ def _chained(study: Study, row: Row, trials: Sequence[Trial]) -> Chained:
     if ratio is None:
         refused = refused or "on gold input the stages are hardly ever wrong"
     error = study.bootstrap.interval(errors)
-    return Chained(way=way_of(study, row), error=error, rest=rest, compounding=ratio, refused=refused)
+    told = {"gold_items": gold_items, "start": start, "rest": rest, "compounding": ratio, "refused": refused}
+    return Chained.model_validate({"way": way_of(study, row), "error": error} | told)
 
 
 def _compounding(

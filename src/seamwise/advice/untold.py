@@ -5,10 +5,9 @@ from itertools import groupby
 
 import numpy as np
 
-from seamwise.advice.buy import unmeasured
 from seamwise.advice.numbers import CLEAR, full_name
 from seamwise.advice.outlook import Outlooks, Passing
-from seamwise.advice.records import Best, StageCost, Untold
+from seamwise.advice.records import Best, Purchase, StageCost, Untold
 from seamwise.runs import Row, Study
 
 FEWEST_BUDGETS = 3
@@ -20,6 +19,7 @@ def untold(
     best: Best | None,
     passed: Sequence[Passing],
     stages: Sequence[StageCost],
+    offers: Sequence[Purchase],
     asked: Sequence[int],
 ) -> tuple[Untold, ...]:
     """Everything the trials do not say, most important first."""
@@ -28,11 +28,12 @@ def untold(
     return (
         *_unfinished(study, best),
         *_unclear(study, best),
+        *_untrained(study, best.n),
         *_few(study, found),
         *_abstained(study, found),
         *(_passing(study, p) for p in passed if not p.is_told and p.low < found.at[-1] and p.high > 0),
         *_refused(stages),
-        *_prices(study, found),
+        *_prices(study, found, offers),
         *(_below(study, found, n) for n in asked if n < found.at[0]),
     )
 
@@ -101,13 +102,27 @@ def _smaller(n: int, count: int) -> list[int]:
     return sorted({max(1, n // 2**k) for k in range(1, count + 1)})
 
 
+def _untrained(study: Study, n: int) -> list[Untold]:
+    said = []
+    for row in study.rows:
+        trials = study.at(row, n)
+        n_lost = sum(t.id in study.untrained for t in trials)
+        if 0 < n_lost < len(trials):
+            name = full_name(study, row)
+            why = f"{n_lost} of {len(trials)} trainings at {n:,} labels did not train; their errors count in its mean"
+            trial = f"more seeds of {name}, or trainings with more steps"
+            said.append(Untold(what=f"how often {name} trains", why=why, trial=trial))
+    return said
+
+
 def _abstained(study: Study, found: Outlooks) -> list[Untold]:
+    top = max(found.measured)
     if len(found.measured) < FEWEST_BUDGETS:
         return []
-    top = max(found.measured)
     why = {
         row: next((told for n, told in zip(found.at, own.abstains, strict=True) if told and n > top), "")
         for row, own in found.prospects.items()
+        if study.at(row, top)
     }
     said = []
     for reason, rows in groupby(sorted((w, full_name(study, r)) for r, w in why.items() if w), key=lambda p: p[0]):
@@ -136,14 +151,16 @@ def _refused(stages: Sequence[StageCost]) -> list[Untold]:
     return said
 
 
-def _prices(study: Study, found: Outlooks) -> list[Untold]:
-    fields = unmeasured(study, found)
+def _prices(study: Study, found: Outlooks, offers: Sequence[Purchase]) -> list[Untold]:
+    told = {f for p in offers for f in (p.field, *p.together_with)}
+    fields = [f for f in study.record.held if f not in told]
     if not fields:
         return []
-    names = ", ".join(fields)
     others = [f for f in fields if f != study.record.vary]
     trial = f"half the labels of {', '.join(others)} at the largest budget (halvings)" if others else "a second budget"
-    return [Untold(what=f"what more labels of {names} are worth", why="neither swept nor halved", trial=trial)]
+    return [
+        Untold(what=f"what more labels of {', '.join(fields)} are worth", why="neither swept nor halved", trial=trial)
+    ]
 
 
 def _below(study: Study, found: Outlooks, n: int) -> Untold:

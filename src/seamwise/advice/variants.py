@@ -28,12 +28,12 @@ def _gain(study: Study, first: str, second: str, regime: str) -> VariantGain | N
             gains[n] = gain
     if not gains:
         return None
-    stages = tuple(s.name for s in _differing(study, variant, other))
+    made = [s for s in _differing(study, variant, other) if not hand_made or s.kind in HAND_MADE]
     return VariantGain(
         variant=variant,
         other=other,
         regime=regime,
-        stages=stages,
+        stages=tuple(s.name for s in made),
         designed=len(hand_made) == 1,
         gains=gains,
         ends=_end(gains),
@@ -47,11 +47,10 @@ def _differing(study: Study, variant: str, other: str) -> list[StageRecord]:
 
 
 def _made_by_hand(study: Study, variant: str, other: str) -> bool:
-    """Whether every stage in which it differs is made by hand, and learned in the other."""
-    theirs = {s.name: s for s in _differing(study, other, variant)}
-    own = _differing(study, variant, other)
-    learned = any(s.kind in ("learned", "estimator") for s in theirs.values())
-    return bool(own) and learned and any(s.kind in HAND_MADE for s in own if s.name in theirs or not theirs)
+    """Whether something is made by hand in the one that is learned in the other, and nothing the other way round."""
+    own, theirs = (_differing(study, *pair) for pair in ((variant, other), (other, variant)))
+    learned = any(s.kind not in HAND_MADE for s in theirs)
+    return any(s.kind in HAND_MADE for s in own) and learned and all(s.kind not in HAND_MADE for s in theirs)
 
 
 def _end(gains: dict[int, Interval]) -> int | None:

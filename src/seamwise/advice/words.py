@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from seamwise.advice.numbers import CLEAR, n_decimals
-from seamwise.advice.records import Advice, Best, Chained, Outlook, StageCost, VariantGain
+from seamwise.advice.records import Advice, Best, Chained, Outlook, Purchase, StageCost, VariantGain
 from seamwise.bootstrap import Interval
 
 
@@ -100,25 +100,24 @@ def _at(advice: Advice, n: int, there: Sequence[Outlook]) -> Iterator[str]:
 
 
 def _stages(advice: Advice) -> Iterator[str]:
-    costliest = _costliest(advice)
-    if costliest is None:
-        return
-    cost, total = costliest
-    assert cost.pinned is not None
-    yield (
-        f"The costliest stage of {cost.way.name} is {cost.stage}: given right input, its mistakes make "
-        f"{_between(advice, cost.pinned)} of the error of {_number(advice, total)}."
-    )
-
-
-def _costliest(advice: Advice) -> tuple[StageCost, float] | None:
-    """The costliest stage of the best chain whose pins hold, and that chain's error."""
     chains = sorted((c for c in advice.chains if c.rest is not None), key=lambda c: c.error.mean)
-    for chain in chains:
-        own = [s for s in advice.stages if s.way == chain.way and s.pinned is not None]
-        if own:
-            return max(own, key=lambda s: s.pinned.mean if s.pinned else 0.0), chain.error.mean
-    return None
+    for chain in chains[:1]:
+        shares = _shares(advice, chain)
+        stage, cost = max(shares.items(), key=lambda share: share[1].mean)
+        assert chain.start is not None
+        known = f" on the {chain.gold_items:,} items with all gold" if chain.start.mean != chain.error.mean else ""
+        yield (
+            f"The costliest stage of {chain.way.name} is {stage}: given right input, its mistakes make "
+            f"{_between(advice, cost)} of the error of {_number(advice, chain.start.mean)}{known}."
+        )
+
+
+def _shares(advice: Advice, chain: Chained) -> dict[str, Interval]:
+    """What each stage adds to the answer's error on gold input; of the last what is left when all before is gold."""
+    own = [s for s in advice.stages if s.way == chain.way]
+    last = next((s.stage for s in own if s.field == advice.answer), "the last one")
+    assert chain.rest is not None
+    return {s.stage: s.pinned for s in own if s.pinned is not None} | {last: chain.rest}
 
 
 def _chains(advice: Advice) -> Iterator[str]:
@@ -185,17 +184,27 @@ def _seams(advice: Advice) -> Iterator[str]:
 
 
 def _purchases(advice: Advice) -> Iterator[str]:
+    clear = [p for p in advice.buy_next if p.gain.low > 0]
     for first in advice.buy_next[:1]:
-        each = f" ({first.price:g} each)" if first.price != 1 else ""
-        labels = f"{first.n_more:,} more of {first.field} for {first.n_more * first.price:,.6g}{each}"
-        gain = f"the error of {first.way.name} should be {_between(advice, first.gain)} below the best now"
-        if first.gain.low > 0:
-            yield f"Labels to buy next: {labels}; {gain}."
+        if first in clear:
+            yield f"Labels to buy next: {_bought(advice, first)}."
+        elif first.gain.mean > 0:
+            chance = f", below it at all with probability {_sure(first.probability)}"
+            yield f"Most worth buying next, though not clearly: {_bought(advice, first)}{chance}."
+            for other in clear[:1]:
+                yield f"Clearly worth buying: {_bought(advice, other)}."
         else:
-            yield (
-                f"No labels are clearly worth buying next. First to try: {labels}; {gain}, "
-                f"below it at all with probability {_sure(first.probability)}."
-            )
+            yield f"No more labels of {_listed([p.field for p in advice.buy_next])} would make the best way better."
+
+
+def _bought(advice: Advice, offer: Purchase) -> str:
+    fields = _listed([offer.field, *offer.together_with]) + (" in proportion" if offer.together_with else "")
+    each = f" ({offer.price:g} each)" if offer.price != 1 else ""
+    doubt = f" (a forecast not to be relied on: {offer.abstained})" if offer.abstained else ""
+    return (
+        f"{offer.n_more:,} more of {fields} for {offer.n_more * offer.price:,.6g}{each}; the error of {offer.way.name} "
+        f"should be {_between(advice, offer.gain)} below the best now{doubt}"
+    )
 
 
 def _shift(advice: Advice) -> Iterator[str]:

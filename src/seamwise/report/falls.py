@@ -15,9 +15,9 @@ LOOKS = {"whole": (0.9, 0), "fall": (0.5, 0), "rise": (0.5, 1), "refused": (0, 1
 """How a step is filled, and how thick its edge is."""
 Span = tuple[float, float]
 CAPTION = (
-    "The topmost bar is the chain's error at the largest budget. Each step below it is how much that falls when one "
-    "stage's true output is put in its place, those before it being true already; the last bar is what is left then. "
-    "Thin lines: 90 % intervals."
+    "The topmost bar is the chain's error on the test items with all labels. Each step below it is how much that falls "
+    "when one stage's true output is put in its place, those before it being true already; the last bar is what is "
+    "left then. Thin lines: 90 % intervals."
 )
 WHOLE, LEFT, UNTOLD = "the whole chain", "left with these true", "not told apart"
 
@@ -39,9 +39,11 @@ class Step:
 def steps(chained: Chained, stages: Sequence[StageCost], measure: Measure) -> list[Step]:
     """A chain's error, what it falls by as one stage after the other is put right, and what is left.
 
-    The falls and what is left add up to the chain's error, unless a pin is refused.
+    The falls and what is left add up to the chain's error on the items that have all the gold, unless a pin is
+    refused.
     """
-    error, level = chained.error, chained.error.mean
+    error = chained.start or chained.error
+    level = error.mean
     found = [Step(WHOLE, "whole", 0.0, level, error.low, error.high, measure.number(level))]
     for cost in stages:
         fall = cost.pinned

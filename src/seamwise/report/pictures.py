@@ -8,7 +8,7 @@ from typing import final
 import cv2
 import numpy as np
 
-from seamwise.advice.numbers import full_name, in_panel_order, n_decimals, top
+from seamwise.advice.numbers import full_name, in_panel_order, n_decimals
 from seamwise.runs import Study
 from seamwise.shapes import Float, NDArray
 from seamwise.task import Task
@@ -41,7 +41,7 @@ class Examples:
 
 def examples(study: Study, task: Task) -> list[Examples]:
     """Of every row, at the largest budget and the first seed; empty where the task draws nothing."""
-    n = top(study)
+    n = study.compared_at
     if task.draw is None or n is None:
         return []
     firsts = (min(trials, key=lambda t: t.seed) for row in in_panel_order(study) if (trials := study.at(row, n)))

@@ -11,7 +11,7 @@ from seamwise.maps import MapRow, read_map
 from seamwise.report import advised, curves, falls, figures, heat, likely, scatter, tables
 from seamwise.report.drawn import CARRIES, READS, drawings
 from seamwise.report.made import made
-from seamwise.report.parts import Chains, Figure, Gallery, Key, Panel, Part, Section, Table, Terms, Words
+from seamwise.report.parts import Chains, Figure, Gallery, Key, Panel, Part, Section, Terms, Words
 from seamwise.report.words import count
 from seamwise.runs import Study
 
@@ -240,12 +240,3 @@ def _notes(told: Told) -> Iterator[Part]:
     found = notes(told.study.trials)
     if found:
         yield Words(tuple(f"{note} ({count(n, 'trial')})" for note, n in found.items()))
-
-
-def tables_of(found: list[Section]) -> Iterator[Table]:
-    """Every table of some sections, those of figures too."""
-    for part in (part for section in found for part in section.parts):
-        if isinstance(part, Table):
-            yield part
-        if isinstance(part, Figure) and part.data is not None:
-            yield part.data
