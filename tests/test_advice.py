@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -337,3 +338,91 @@ def test_advice_does_without_torch():
 
     code = "import sys, seamwise.advice; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
+
+
+# what a review found
+
+
+def test_ways_are_paired_by_seed_whichever_are_missing(tmp_path):
+    def change(trial):
+        missing = (trial.row == TUNED and trial.seed == 2) or (trial.row == ENDTOEND and trial.seed == 0)
+        return None if missing else {"error": 0.1 + 0.2 * trial.seed}
+
+    study = make_run(tmp_path, {TUNED: flat(0), ENDTOEND: flat(0)}, change=change)
+    advice = advise(study)
+    assert 0.05 < advice.best_now.probability < 0.95
+    assert len(advice.best_now.close) == 1
+
+
+def test_the_stage_that_writes_the_answer_may_be_the_costliest(tmp_path):
+    def extra(trial):
+        pinned = {"pinned.place": wrong(0.28, trial.seed), "alone.place": wrong(0.28, trial.seed)}
+        return pinned | {"error.place": wrong(0.02, trial.seed), "error.sum": wrong(0.3, trial.seed)}
+
+    study = make_run(tmp_path, {INDEPENDENT: flat(0.3)}, change=lambda t: {"stages": with_stages(0.02)}, extra=extra)
+    assert any("costliest stage of independent is read" in s for s in advise(study).sentences)
+
+
+def test_pins_start_from_the_items_that_have_all_the_gold(tmp_path):
+    def extra(trial):
+        pinned = wrong(0.2, trial.seed)
+        pinned[: N_ITEMS // 2] = np.nan
+        return {"pinned.place": pinned, "error.place": wrong(0.1), "error.sum": wrong(0.3, trial.seed)}
+
+    study = make_run(tmp_path, {INDEPENDENT: flat(0.3)}, change=lambda t: {"stages": with_stages(0.1)}, extra=extra)
+    advice = advise(study)
+    (chain,), place = advice.chains, advice.stages[0]
+    assert chain.gold_items == N_ITEMS // 2
+    assert chain.start.mean - place.pinned.mean == pytest.approx(chain.rest.mean)
+    assert any("on the 200 items with all gold" in s for s in advice.sentences)
+
+
+def test_trainings_that_fail_as_often_ahead_gain_nothing_by_labels(tmp_path):
+    def change(trial):
+        lost = trial.row == ENDTOEND and trial.seed == 2
+        return {"error": 0.88, "untrained": "no better"} if lost else {}
+
+    curves = {ENDTOEND: power(0.3, 0.13), INDEPENDENT: flat(0.3)}
+    advice = advise(make_run(tmp_path, curves, change=change))
+    ahead = next(o for o in advice.p_best if o.n == 3200 and o.way.regime == "endtoend")
+    assert ahead.error.mean > 0.3
+    assert "how often endtoend trains" in what(advice)
+    assert all(p.gain.low <= 0 for p in advice.buy_next)
+
+
+def test_halvings_at_a_budget_that_is_not_compared_are_left_out(tmp_path):
+    def change(trial):
+        return as_failed(trial) if trial.row == ENDTOEND and trial.budget["sum"] == 1600 else {}
+
+    curves = {TUNED: power(4, 0.4), ENDTOEND: flat(0.5)}
+    advice = advise(make_run(tmp_path, curves, halved={(TUNED, "place"): 0.8}, change=change))
+    assert advice.n == 800
+    assert [p.field for p in advice.buy_next] == ["sum"]
+
+
+def test_fields_that_grow_together_are_bought_together(tmp_path):
+    budgets = (100, 200, 400, 800, 1600)
+    full = {n: {"sum": n, "place": n // 32} for n in budgets}
+    study = make_run(tmp_path, {TUNED: flat(0.2)}, budgets=budgets, full=full)
+    trials = [
+        t.model_copy(update={"budget": full[t.budget["sum"]], "error": 4 * t.budget["sum"] ** -0.4})
+        for t in study.trials
+    ]
+    advice = advise(replace(study, trials=tuple(trials)), prices={"sum": 1, "place": 100})
+    (offer,) = advice.buy_next
+    assert offer.together_with == ("place",)
+    assert offer.n_more * offer.price == pytest.approx(1600 + 50 * 100)
+    assert "halvings" not in what(advice)
+
+
+def test_free_labels_do_not_hide_a_clear_purchase(tmp_path):
+    study = make_run(tmp_path, {TUNED: power(4, 0.4)}, halved={(TUNED, "place"): 0.22})
+    advice = advise(study, prices={"place": 0.0})
+    assert advice.buy_next[0].field == "place"
+    assert any(s.startswith("Clearly worth buying: 1,600 more of sum") for s in advice.sentences)
+
+
+def test_labels_that_the_best_way_does_not_use_gain_nothing(tmp_path):
+    curves = {INDEPENDENT: flat(0.1), ENDTOEND: flat(0.6)}
+    (offer,) = advise(make_run(tmp_path, curves)).buy_next
+    assert (offer.way.regime, offer.gain.mean, offer.worth) == ("independent", 0, 0)
