@@ -35,6 +35,10 @@ def main() -> None:
     asked.add_argument("--json", action="store_true")
     asked.add_argument("--folds", type=int, default=0, help="cross-validate by dataset instead of the shipped networks")
     options = asked.parse_args()
+    if not options.curves.is_file():
+        asked.error(f"{options.curves}: no such file")
+    if not options.folds:
+        print("the shipped networks learnt from lcdb10_dev.npz: for that file use --folds 5", file=sys.stderr)
     library = load_library(options.curves)
     rows = {
         "ours": judge("ours", library, ours(library, networks(library, options.folds))),

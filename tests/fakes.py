@@ -52,6 +52,8 @@ def make_run(
     record = {"format": FORMAT, "version": "0.1.0", "task": "fake", "source": "", "answer": "sum", "vary": "sum"}
     record |= {"unit": "share wrong", "trivial": 0.9, "budgets": budgets, "held": held, "trials": tuple(ids)}
     record |= {"full": {n: held | {"sum": n} for n in budgets}, "prices": {"sum": 1.0, "place": 2.0}}
+    used = {"independent": ("place",), "sequential": ("place",), "endtoend": ("sum",), "direct": ("sum",)}
+    record |= {"uses": {v: {r: used.get(r, ("place", "sum")) for _, r in curves} for v in VARIANTS}}
     record |= {"variants": VARIANTS, "signatures": dict.fromkeys(VARIANTS, "0123456789abcdef")}
     write_json(run / "run.json", RunRecord.model_validate(record | told).model_dump(mode="json"))
     TrialLog(run / "trials.jsonl").append(trials)

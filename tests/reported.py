@@ -85,7 +85,7 @@ def fake_run(
     record |= {"unit": "share wrong", "trivial": 0.9, "budgets": budgets, "held": held, "trials": ids}
     record |= {"full": {n: held | {"sum": n} for n in budgets}}
     record |= {"prices": {"sum": 1.0, "digit": 2.0}, "variants": variants}
-    record |= {"signatures": dict.fromkeys(variants, "0123456789abcdef")}
+    record |= {"uses": {}, "signatures": dict.fromkeys(variants, "0123456789abcdef")}
     write_json(run / "run.json", RunRecord.model_validate(record | told).model_dump(mode="json"))
     TrialLog(run / "trials.jsonl").append(trials)
     return open_run(run)
@@ -117,7 +117,9 @@ def no_advice(study, **changes):
     empty |= dict.fromkeys(("at", "p_best", "shifted", "abstained", "failed_trials", "sentences"), ())
     told = {"run": str(study.run), "version": "0.1.0", "task": study.record.task, "answer": study.record.answer}
     told |= {"unit": study.record.unit, "trivial": study.record.trivial, "vary": study.record.vary}
-    return records.Advice(**(empty | told | {"n_trials": len(study.trials), "best_now": None} | changes))
+    return records.Advice(
+        **(empty | told | {"n_trials": len(study.trials), "best_now": None, "n": study.compared_at} | changes)
+    )
 
 
 def rich_advice(study, words="because it was not measured"):

@@ -164,7 +164,7 @@ def test_half_written(tmp_path):
         file.write('{"id": "cut sho')
     advice = advise(open_run(study.run))
     assert advice.best_now.n == 800
-    assert "3 of 30 planned trials are not run yet" in what(advice)
+    assert "not run yet: 3 of 30 planned trials" in what(advice)
     assert "not finished there: tuned" in what(advice)
 
 

@@ -219,9 +219,9 @@ def test_every_task_can_have_noisy_labels(mine, tmp_path, monkeypatch):
     ("settings", "told"),
     [
         ("spin=1", r"has no setting 'spin'\n.*blur, turn, or noise.FIELD"),
-        ("blur=far", "the setting 'blur' is 'far'"),
+        ("blur=far", "'blur' is 'far'"),
         ("blur=nan", "the setting 'blur' is nan"),
-        ("blur=1,turn", "'turn' is no setting"),
+        ("blur=1,turn", "'turn' has no value"),
         ("blur=-1", r"mine.py, line \d+: ValueError: a blur below 0"),
         ("turn=1", r"sets no `task`\n.*task = str"),
         ("noise.hue=.1", r"no labels of 'hue' to make wrong\n.*noise.colour, noise.shape, noise.answer"),

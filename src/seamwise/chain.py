@@ -244,7 +244,7 @@ def _gradient(
     gradient = gradients[0]
     if gradient is None:
         return 0.0, trace.stopped_by(end)
-    size = float(gradient.flatten(1).norm(dim=1).square().mean().sqrt())
+    size = float(gradient.reshape(len(gradient), -1).norm(dim=1).square().mean().sqrt())
     if not math.isfinite(size):
         return 0.0, "a derivative that is not finite"
     return size, "" if size > 0 else trace.flat or "saturated: the derivative is zero on all these items"

@@ -63,7 +63,10 @@ def _row(folder: Path, of: RunRecord) -> MapRow | None:
         study = open_run(folder)
     except RunError:
         return None
-    if (study.record.task, study.record.answer, study.record.signatures) != (of.task, of.answer, of.signatures):
+    own = study.record
+    if (own.task, own.answer) != (of.task, of.answer) or any(
+        of.signatures.get(v, s) != s for v, s in own.signatures.items()
+    ):
         return None
     cells = {n: _cell(study, n) for n in study.record.budgets if any(study.at(row, n) for row in study.rows)}
     return MapRow(setting, float(value), folder, study.record.trivial, cells)

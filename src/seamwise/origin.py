@@ -73,16 +73,18 @@ def _whole(name: str) -> str | Path:
     return path.resolve() if path.suffix == ".py" and path.is_file() else name
 
 
-def read_settings(text: str) -> dict[str, float]:
+def read_settings(text: str, example: str = EXAMPLE) -> dict[str, float]:
     """{name: value} of "name=value,name=value". Raises TaskError."""
-    settings = {}
+    settings: dict[str, float] = {}
     for word in text.split(",") if text else ():
-        name, mark, value = word.partition("=")
+        name, mark, value = (part.strip() for part in word.partition("="))
+        if name in settings:
+            raise TaskError(f"{name!r} is given twice", given=text)
         try:
-            settings[name.strip()] = float(value)
+            settings[name] = float(value)
         except ValueError:
-            what = f"the setting {name.strip()!r} is {value.strip()!r}" if mark else f"{word.strip()!r} is no setting"
-            raise TaskError(what, given=text, expected=f"numbers, as in {EXAMPLE}") from None
+            what = f"{name!r} is {value!r}" if mark else f"{name!r} has no value"
+            raise TaskError(what, given=text, expected=f"numbers, as in {example}") from None
     return checked_settings(settings)
 
 

@@ -1,8 +1,9 @@
 """Run: a folder of trials that a study wrote, read as a table."""
 
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
@@ -40,10 +41,15 @@ class Items(Mapping[str, NDArray]):
             return tuple(file.files)
 
     def __getitem__(self, name: str) -> NDArray:
+        if name not in self.names:
+            raise KeyError(name)
         if name not in self._read:
             with self._open() as file:
                 self._read[name] = file[name]
         return self._read[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)
@@ -56,7 +62,7 @@ class Items(Mapping[str, NDArray]):
         try:
             with np.load(self.path, allow_pickle=False) as file:
                 yield file
-        except (OSError, ValueError, BadZipFile) as error:
+        except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
             remedy = "delete it, then run the same study again"
             raise RunError(f"{self.path}: cannot be read", given=str(error), remedy=remedy) from None
 
@@ -88,6 +94,7 @@ class RunRecord(FolderRecord):
     prices: dict[str, float]
     signatures: dict[str, str]
     variants: dict[str, tuple[StageRecord, ...]]  # and the direct networks
+    uses: dict[str, dict[str, tuple[str, ...]]]  # {variant: {regime: the fields whose labels it trains on}}
     trials: tuple[str, ...]  # ids, in order
     elsewhere: str = ""  # where the examples of the trials' `shift` come from, as it was named; empty without
     noise: dict[str, float] = {}  # {field: how noisy its labels are}, as far as the supply knows
@@ -101,6 +108,7 @@ class Study:
     run: Path
     record: RunRecord
     trials: tuple[Trial, ...]
+    damaged: tuple[str, ...] = ()  # finished trials that count as not run: their per-item results cannot be read
 
     @cached_property
     def failed(self) -> list[Trial]:
@@ -203,13 +211,18 @@ def open_run(run: str | Path) -> Study:
     record = read_run_record(run)
     if record is None:
         raise RunError(f"{run}: no run folder", given="no run.json", expected="a folder that a study wrote")
-    known = {t.id: t for t in TrialLog(run / "trials.jsonl").read() if t.status == "failed" or has_items(run, t)}
-    return Study(run, record, tuple(known[i] for i in record.trials if i in known))
+    known = {t.id: t for t in TrialLog(run / "trials.jsonl").read()}
+    study = Study(run, record, tuple(known[i] for i in record.trials if i in known))
+    damaged = tuple(t.id for t in study.trials if t.status == "done" and not _is_whole(study, t))
+    return replace(study, trials=tuple(t for t in study.trials if t.id not in damaged), damaged=damaged)
 
 
-def has_items(run: Path, trial: Trial) -> bool:
-    """Whether a trial's per-item results are there; where they are gone it counts as not run."""
-    return (run / "predictions" / f"{trial.id}.npz").is_file()
+def _is_whole(study: Study, trial: Trial) -> bool:
+    try:
+        errors = study.items(trial)["error"]
+    except (RunError, KeyError):
+        return False
+    return errors.shape == (len(study.bootstrap.groups),) and bool(np.isfinite(errors).all())
 
 
 def read_run_record(run: Path) -> RunRecord | None:

@@ -20,7 +20,8 @@ from seamwise.origin import checked_settings
 from seamwise.plan import Plan, make_plan
 from seamwise.pool import run_all
 from seamwise.progress import Progress
-from seamwise.runs import FORMAT, RunRecord, StageRecord, Study, has_items, open_run, read_run_record
+from seamwise.regimes import fields_used
+from seamwise.runs import FORMAT, RunRecord, StageRecord, Study, open_run, read_run_record
 from seamwise.shapes import NDArray
 from seamwise.shift import supply_elsewhere
 from seamwise.stage import Stage
@@ -193,6 +194,7 @@ def _open_run(run: Path, task: Task, plan: Plan, elsewhere: str) -> None:
         prices={f: supply.prices[f] for f in plan.held},
         signatures=task.signature,
         variants={v: tuple(map(_stage_record, c.stages)) for v, c in (task.variants | task.directs).items()},
+        uses=_uses(task, plan),
         trials=tuple(s.id for s in plan.specs),
         elsewhere=elsewhere,
         noise=supply.noise,
@@ -206,6 +208,13 @@ def _write_items(path: Path, items: Mapping[str, NDArray]) -> None:
     write_whole(path, buffer.getvalue())
 
 
+def _uses(task: Task, plan: Plan) -> dict[str, dict[str, tuple[str, ...]]]:
+    uses: dict[str, dict[str, tuple[str, ...]]] = {}
+    for s in plan.specs:
+        uses.setdefault(s.variant, {})[s.regime] = fields_used(task, s.variant, s.regime)
+    return uses
+
+
 def _stage_record(stage: Stage) -> StageRecord:
     kind = type(stage).__name__.lower()
     return StageRecord(
@@ -215,7 +224,7 @@ def _stage_record(stage: Stage) -> StageRecord:
 
 def _run(run: Path, task: Task, plan: Plan, n_jobs: int, quiet: bool) -> None:
     log = TrialLog(run / "trials.jsonl")
-    done = {t.id for t in log.read() if t.status == "done" and has_items(run, t)}
+    done = {t.id for t in open_run(run).trials if t.status == "done"}
     todo = [s for s in plan.specs if s.id not in done]
     for folder in (run, run / "stages", run / "predictions"):
         for left in folder.glob(".*.[0-9]*"):  # half written by a process that was killed

@@ -161,6 +161,8 @@ class TrialLog:
         """Raises RunError, naming the line, where a whole line is no trial."""
         if not self.path.exists():
             return []
+        if not self.path.is_file():
+            raise RunError(f"{self.path}: no file", expected="the lines of a study's trials", remedy="remove it")
         latest: dict[str, Trial] = {}
         for number, line in enumerate(self._whole_lines(), start=1):
             try:

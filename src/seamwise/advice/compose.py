@@ -18,6 +18,8 @@ from seamwise.runs import RunRecord, Study
 from seamwise.trial import write_json
 from seamwise.version import VERSION
 
+MOST_LABELS = 10**12
+
 
 def advise(study: Study, at: Sequence[int] = (), prices: Mapping[str, float] | None = None) -> Advice:
     """What the finished trials of a run say; nothing is trained.
@@ -29,8 +31,8 @@ def advise(study: Study, at: Sequence[int] = (), prices: Mapping[str, float] | N
     InputError where a budget is not above 0, a price negative, or for labels that the task has not.
     """
     for n in at:
-        if n < 1:
-            raise InputError(f"advice at {n} labels", expected="1 or more labels of the swept field")
+        if not isinstance(n, int) or not 1 <= n <= MOST_LABELS:
+            raise InputError(f"advice at {n} labels", expected=f"a whole number, 1 to {MOST_LABELS:,}")
     priced = _priced(study.record, prices or {})
     found, best, stages = outlooks(study, at), best_now(study), stage_costs(study)
     passed = passings(found) if found is not None else []

@@ -86,32 +86,46 @@ class Outlooks:
             abstained=own.abstains[k],
         )
 
+    def _beyond(self, last: int) -> tuple[list[int], list[int]]:
+        """The places in `at` of the doublings up to 16 times the labels at hand, and of all that lies farther."""
+        top = max(self.measured)
+        doublings = {top * 2**k for k in range(1, FARTHEST.bit_length())} | self.measured
+        places = range(last + 1, len(self.at))
+        return [k for k in places if self.at[k] in doublings], [k for k in places if self.at[k] > FARTHEST * top]
+
     def _prospect(self, row: Row, seed: int) -> Prospect:
         study, n_at = self.study, len(self.at)
         draws, means = np.full((study.bootstrap.n_draws, n_at), np.nan), np.full(n_at, np.nan)
         there = [k for k, n in enumerate(self.at) if study.at(row, n)]
         for k in there:
             draws[:, k], means[k] = study.draws(row, self.at[k]), study.errors(row, self.at[k]).mean()
-        abstains, first, last = [""] * n_at, there[0], there[-1]
-        for k in range(first, last):
-            if k not in there:
-                draws[:, k], means[k] = between(self.at, there, k, draws), between(self.at, there, k, means)
-        beyond = [*range(last + 1, n_at)]
-        if beyond and is_constant(study, row):
-            draws[:, beyond], means[beyond] = draws[:, [last]], means[last]
-        elif beyond:
-            told = forecast_of(study, row, [self.at[k] for k in beyond], seed)
-            draws[:, beyond], means[beyond] = ahead(study, row, told)
-            for k, abstained in zip(beyond, told.abstains, strict=True):
-                abstains[k] = told.reason if abstained else ""
+        abstains, last = [""] * n_at, there[-1]
+        beyond, far = self._beyond(last)
+        if is_constant(study, row):
+            draws[:, last + 1 :], means[last + 1 :] = draws[:, [last]], means[last]
+        else:
+            for ks in filter(None, (beyond, far)):  # apart, so that what else is asked for changes no draw
+                told = forecast_of(study, row, [self.at[k] for k in ks], seed)
+                draws[:, ks], means[ks] = ahead(study, row, told)
+                for k, abstained in zip(ks, told.abstains, strict=True):
+                    abstains[k] = told.reason if abstained else ""
+        for k, left, right in gaps(means):
+            draws[:, k], means[k] = (between(self.at, k, left, right, values) for values in (draws, means))
+            abstains[k] = abstains[right]
         return Prospect(row, draws, means, tuple(abstains))
 
 
+def gaps(means: Float[NDArray, " budgets"]) -> list[tuple[int, int, int]]:
+    """The places with nothing to say between two that have, and those two."""
+    known = np.flatnonzero(np.isfinite(means)).tolist()
+    inside = [k for k in range(len(means)) if k not in known and known and known[0] < k < known[-1]]
+    return [(k, max(i for i in known if i < k), min(i for i in known if i > k)) for k in inside]
+
+
 def between(
-    at: Sequence[int], there: Sequence[int], k: int, values: Float[NDArray, "*draws budgets"]
+    at: Sequence[int], k: int, left: int, right: int, values: Float[NDArray, "*draws budgets"]
 ) -> Float[NDArray, "*draws"]:
-    """Between two measured budgets: interpolated, straight over the logarithm of the labels."""
-    left, right = max(i for i in there if i < k), min(i for i in there if i > k)
+    """Between two budgets: interpolated, straight over the logarithm of the labels."""
     share = np.log(at[k] / at[left]) / np.log(at[right] / at[left])
     return np.asarray((1 - share) * values[..., left] + share * values[..., right])
 
@@ -122,13 +136,10 @@ def scale(study: Study) -> float:
 
 
 def is_constant(study: Study, row: Row) -> bool:
-    """Whether a row does not use the swept labels: the same trainings at every budget, seed by seed."""
-    trainings: dict[int, set[object]] = {}
-    for n in study.record.budgets:
-        for trial in study.at(row, n):
-            trainings.setdefault(trial.seed, set()).add((trial.trainings, trial.error))
-    several = sum(bool(study.at(row, n)) for n in study.record.budgets) > 1
-    return several and all(len(found) == 1 for found in trainings.values())
+    """Whether a row trains on nothing that is swept."""
+    uses, budgets = study.record.uses.get(row[0], {}).get(row[1]), study.record.full.values()
+    swept = {f for f in study.record.held if len({b[f] for b in budgets}) > 1} | {study.record.vary}
+    return uses is not None and not swept.intersection(uses)
 
 
 def curve_of(study: Study, row: Row) -> tuple[list[int], Float[NDArray, "seeds budgets"]]:

@@ -141,7 +141,7 @@ class VariantGain(Said):
 
 
 class SeamState(OfWay):
-    """A seam, as it is in one trained chain. instead: what would let gradient through, where it stops."""
+    """A seam, as it is in one trained chain. instead: what would let gradient through, where it stops something."""
 
     field: str
     writer: str

@@ -44,6 +44,13 @@ def seam_states(study: Study) -> tuple[SeamState, ...]:
     for row in in_panel_order(study) if n is not None else []:
         trials = study.at(row, n or 0)
         for seam in min(trials, key=lambda t: t.seed).seams if trials else ():
-            instead = "" if seam.passes else instead_of(seam.stopped_by)
+            instead = "" if seam.passes or not _learns(study, row[0], seam.writer) else instead_of(seam.stopped_by)
             found.append(SeamState(way=way_of(study, row), instead=instead, **seam.model_dump()))
     return tuple(found)
+
+
+def _learns(study: Study, variant: str, writer: str) -> bool:
+    """Whether a stage up to the writer learns by gradient: else nothing is lost where it stops."""
+    stages = study.record.variants[variant]
+    names = [s.name for s in stages]
+    return any(s.kind == "learned" for s in stages[: names.index(writer) + 1])

@@ -47,9 +47,12 @@ def _nothing(study: Study) -> Untold:
 
 def _unfinished(study: Study, best: Best) -> list[Untold]:
     found, top = [], study.record.budgets[-1]
-    n_missing = len(study.record.trials) - len(study.trials)
+    if study.damaged:
+        why = f"{len(study.damaged)} finished trials cannot be read: {', '.join(study.damaged[:3])}"
+        found.append(Untold(what="the whole study", why=why, trial="the same command runs them again"))
+    n_missing = len(study.record.trials) - len(study.trials) - len(study.damaged)
     if n_missing:
-        why = f"{n_missing} of {len(study.record.trials)} planned trials are not run yet"
+        why = f"not run yet: {n_missing} of {len(study.record.trials)} planned trials"
         found.append(Untold(what="the whole study", why=why, trial="the same command goes on where it stopped"))
     if best.n < top:
         rows = [full_name(study, row) for row in study.rows if not study.at(row, top)]
@@ -157,15 +160,14 @@ def _prices(study: Study, found: Outlooks, offers: Sequence[Purchase]) -> list[U
     if not fields:
         return []
     others = [f for f in fields if f != study.record.vary]
-    trial = f"half the labels of {', '.join(others)} at the largest budget (halvings)" if others else "a second budget"
-    return [
-        Untold(what=f"what more labels of {', '.join(fields)} are worth", why="neither swept nor halved", trial=trial)
-    ]
+    half = f"trainings with half the labels of {', '.join(others)}: a study without --quick"
+    what = f"what more labels of {', '.join(fields)} are worth"
+    return [Untold(what=what, why="neither swept nor halved", trial=half if others else "a second budget")]
 
 
 def _below(study: Study, found: Outlooks, n: int) -> Untold:
     return Untold(
         what=f"the best at {n:,} labels",
         why=f"fewer than the smallest budget that was measured, {found.at[0]:,}",
-        trial=f"a study with --budgets {n},...",
+        trial=f"a study with the budget {n:,} too",
     )

@@ -11,6 +11,7 @@ def sentences(advice: Advice, asked: Sequence[int] = ()) -> tuple[str, ...]:
     """What the advice says, as sentences. asked: budgets that somebody wants to know about."""
     return (
         *_now(advice),
+        *_failed(advice),
         *_ahead(advice, asked),
         *_stages(advice),
         *_chains(advice),
@@ -18,7 +19,6 @@ def sentences(advice: Advice, asked: Sequence[int] = ()) -> tuple[str, ...]:
         *_seams(advice),
         *_purchases(advice),
         *_shift(advice),
-        *_failed(advice),
         *_open(advice),
     )
 
@@ -71,7 +71,10 @@ def _ahead(advice: Advice, asked: Sequence[int]) -> Iterator[str]:
     measured = {o.n for o in advice.p_best if o.measured}
     beyond = [n for n in advice.at if measured and n > max(measured)]
     doubted = ""
-    for n in dict.fromkeys([*asked, *beyond[:1], *beyond[-1:]]):
+    for n in sorted({*asked, *beyond[:1], *beyond[-1:]}):
+        if measured and n < min(measured):
+            least = f"the smallest budget measured is {min(measured):,}"
+            yield f"With {_labels(n, advice.vary)} nothing can be told: {least}."
         there = sorted((o for o in advice.p_best if o.n == n and o.error is not None), key=lambda o: -o.p_best)
         if there and there[0].abstained and there[0].abstained == doubted and n not in asked:
             continue  # the same can be said of any number of labels
@@ -90,11 +93,11 @@ def _at(advice: Advice, n: int, there: Sequence[Outlook]) -> Iterator[str]:
         if first.abstained:
             yield (
                 f"What {_labels(n, advice.vary)} would bring cannot be foreseen ({first.way.name}: {first.abstained}). "
-                f"If the curves go on as they are, the best is {told}."
+                f"If they go on as such curves mostly do, the best is {told}."
             )
         else:
             doubt = _listed([o.way.name for o in there if o.abstained])
-            level = f", if {doubt} stay{'' if ' and ' in doubt else 's'} level" if doubt else ""
+            level = f"; of {doubt} nothing can be foreseen" if doubt else ""
             verb = "is" if n <= max(o.n for o in advice.p_best if o.measured) else "would be"
             yield f"With {_labels(n, advice.vary)} the best {verb} {told}{level}."
 
@@ -123,7 +126,9 @@ def _shares(advice: Advice, chain: Chained) -> dict[str, Interval]:
 def _chains(advice: Advice) -> Iterator[str]:
     told = sorted((c for c in advice.chains if c.compounding is not None), key=lambda c: c.error.mean)[:1]
     for chain in told:
-        yield _compounding(chain)
+        several = sum(s.way == chain.way for s in advice.stages) > 1
+        if several and chain.compounding and not chain.compounding.low < 1 < chain.compounding.high:
+            yield _compounding(chain)
     worst = max((s for s in advice.stages if s.exposure), key=_exposed, default=None)
     if worst is not None and worst.exposure is not None and worst.exposure.low > 0:
         yield (
@@ -141,7 +146,7 @@ def _compounding(chain: Chained) -> str:
     assert chain.compounding is not None
     k = chain.compounding
     ratio = f"{k.mean:.2f} [{k.low:.2f}, {k.high:.2f}]"
-    what = "absorbs" if k.high < 1 else "amplifies" if k.low > 1 else "passes on"
+    what = "absorbs" if k.high <= 1 else "amplifies"
     return (
         f"{chain.way.name} {what} the errors of its stages: it is wrong {ratio} times as often as if each of them "
         "spoilt the answer."
@@ -175,7 +180,7 @@ def _seams(advice: Advice) -> Iterator[str]:
     told = set()
     for seam in advice.seams:
         key = (seam.way.variant, seam.field)
-        if not seam.passes and key not in told:
+        if not seam.passes and seam.instead and key not in told:
             told.add(key)
             yield (
                 f"No gradient crosses {seam.field} from {seam.writer} to {seam.reader} ({seam.stopped_by}): "
@@ -215,7 +220,7 @@ def _shift(advice: Advice) -> Iterator[str]:
             labels = f"{first.n_labels:,} labels from there"
             back = f"; training {first.stage} again with {labels} wins back {_between(advice, first.won_back)}"
         yield (
-            f"On the items from elsewhere {first.way.name} errs in {_between(advice, first.there)} "
+            f"On the items from elsewhere the error of {first.way.name} is {_between(advice, first.there)} "
             f"in place of {_number(advice, first.here.mean)}{back}."
         )
 

@@ -42,11 +42,11 @@ def numbers(option: str, text: str | None) -> list[int] | None:
         raise InputError(f"{option} {text}", expected="whole numbers, as in 100,400,1600") from None
 
 
-def settings(option: str, text: str | None) -> dict[str, float]:
+def settings(option: str, text: str | None, example: str = "clutter=12,noise=.1") -> dict[str, float]:
     """{name: number} of "name=number,name=number". Raises InputError naming the option."""
     from seamwise.origin import read_settings
 
     try:
-        return read_settings(text or "")
+        return read_settings(text or "", example)
     except InputError as error:
         raise InputError(f"{option}: {error}") from None

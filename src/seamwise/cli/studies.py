@@ -96,13 +96,19 @@ def report(run: RunFolder, as_json: Json = False) -> None:
 
     Example: seamwise report runs/digits
     """
+    from seamwise.advice import write_advice
     from seamwise.runs import open_run
     from seamwise.task import load_task
 
     result = open_run(run)
-    task = load_task(result.record.source) if result.record.source else None
-    advice = _advised(result, None, None)
+    try:
+        task = load_task(result.record.source) if result.record.source else None
+    except InputError as error:
+        print(f"warning: without the task there are no pictures: {error}", file=sys.stderr)
+        task = None
+    advice = result.advise()
     result.report(task, advice)
+    write_advice(result, advice)
     _show_study(result, advice, as_json)
 
 
@@ -116,23 +122,15 @@ def advise(
 
     Example: seamwise advise runs/digits --at 5000 --prices sum=1,place=0.5
     """
+    from seamwise.advice import write_advice
     from seamwise.runs import open_run
 
     result = open_run(run)
-    advice = _advised(result, at, prices)
-    if as_json:
-        print(json.dumps(advice.record()))
-        return
-    print("\n".join(advice.sentences))
-    print(result.run / "advice.json")
-
-
-def _advised(result: "Study", at: str | None, prices: str | None) -> "Advice":
-    from seamwise.advice import advise, write_advice
-
-    advice = advise(result, numbers("--at", at) or (), settings("--prices", prices))
-    write_advice(result, advice)
-    return advice
+    advice = result.advise(numbers("--at", at) or (), settings("--prices", prices, "place=0.05,sum=1"))
+    print(json.dumps(advice.record()) if as_json else "\n".join(advice.sentences))
+    path = write_advice(result, advice)
+    if not as_json:
+        print(path)
 
 
 def _show_study(result: "Study", advice: "Advice", as_json: bool) -> None:

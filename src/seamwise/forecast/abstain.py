@@ -40,6 +40,8 @@ def _plateau(curve: Curve) -> str:
         return ""
     if curve.clear(float(curve.level[curve.seen].max()) - last, 2 * curve.noise):
         return "plateau: the error fell at first and no longer does; it may fall again, or never"
+    if curve.clear(last - float(curve.level[curve.seen].min()), 2 * curve.noise):
+        return "plateau: the error rises with more labels, and may fall again, or never"
     if last >= UNTRAINED:
         return "plateau: still near the trivial predictor's error, so it has not begun to learn"
     return "plateau: the error is level, with no clear fall given the noise between seeds"

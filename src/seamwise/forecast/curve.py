@@ -50,7 +50,12 @@ class Curve:
     @cached_property
     def level(self) -> Float[NDArray, " 6"]:
         """Mean error at each of DOUBLINGS, NaN where the curve was not seen; as given where budgets are doublings."""
-        return np.asarray(np.maximum(self._reading @ self.mean, 0))
+        read = np.maximum(self._reading @ self.mean, 0)
+        before = np.maximum(np.searchsorted(self.ago, DOUBLINGS + 1e-9) - 1, 0)
+        behind = np.minimum(np.searchsorted(self.ago, DOUBLINGS - 1e-9), len(self.n) - 1)
+        ends = self.mean[before], self.mean[behind]  # between two budgets no error is read that neither has
+        inside = self.ago[0] - 1e-9 <= DOUBLINGS
+        return np.asarray(np.where(inside, np.clip(read, np.minimum(*ends), np.maximum(*ends)), read))
 
     @cached_property
     def seen(self) -> Bool[NDArray, " 6"]:

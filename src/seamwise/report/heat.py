@@ -7,7 +7,7 @@ from seamwise.advice.numbers import name_of
 from seamwise.maps import MapCell, MapRow
 from seamwise.report.figures import Chart, Style, colour, symbols
 from seamwise.report.parts import Cell, Line, Table
-from seamwise.report.words import NOTHING, Measure, listed, plain, probability
+from seamwise.report.words import NOTHING, Measure, plain, probability
 from seamwise.runs import Row, Study
 
 ROW_PX = 46
@@ -82,32 +82,33 @@ def _tooltip(setting: str) -> list[Chart]:
 
 
 def map_table(found: Sequence[MapRow], study: Study) -> Table:
-    """The same as a table, with errors."""
+    """The same as a table: what each way's error is at each value, the least of a cell bold."""
     budgets, rows = sorted({n for at in found for n in at.cells}), rows_of(found)
     several = len({at.setting for at in found}) > 1
     lines = [
         Line(
-            plain(at.value),
-            tuple(_cell(at, at.cells.get(n), rows, study.record.unit) for n in budgets),
-            at.setting if several else "",
+            way_name(row, rows),
+            tuple(_cell(at, at.cells.get(n), row, study.record.unit) for n in budgets),
+            f"{at.setting if several else found[0].setting} {plain(at.value)}",
         )
         for at in found
-        if at.cells
+        for row in rows
+        if any(row in cell.errors for cell in at.cells.values())
     ]
     caption = (
-        "The way with the least error, its error with the 90 % interval, the probability that it is the best, and "
-        f"the ways that are not clearly worse; by labels of {study.record.vary}."
+        "Each way's error with its 90 % interval; bold with the probability that it is the best where it is the least, "
+        f"and marked where it is not clearly worse; by labels of {study.record.vary}."
     )
-    head = "value" if several else found[0].setting
-    return Table(caption, (head, *(f"{n:,}" for n in budgets)), tuple(lines))
+    return Table(caption, ("way", *(f"{n:,}" for n in budgets)), tuple(lines))
 
 
-def _cell(at: MapRow, cell: MapCell | None, rows: Sequence[Row], unit: str) -> Cell:
-    if cell is None:
+def _cell(at: MapRow, cell: MapCell | None, row: Row, unit: str) -> Cell:
+    if cell is None or row not in cell.errors:
         return Cell(NOTHING, is_number=False)
-    measure, error = Measure(at.trivial, unit), cell.errors[cell.best]
-    more = [f"{measure.number(error.mean)} [{measure.number(error.low)}, {measure.number(error.high)}]"]
-    more.append(f"probability {probability(cell.probability)}")
-    if cell.close:
-        more.append(f"like it: {listed([way_name(row, rows) for row in cell.close])}")
-    return Cell(way_name(cell.best, rows), tuple(more), is_number=False)
+    measure, error = Measure(at.trivial, unit), cell.errors[row]
+    more = [f"{measure.number(error.low)}–{measure.number(error.high)}"]
+    if row == cell.best:
+        more.append(f"probability {probability(cell.probability)}")
+    if row in cell.close:
+        more.append("not clearly worse")
+    return Cell(measure.number(error.mean), tuple(more), row == cell.best)
