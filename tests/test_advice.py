@@ -426,3 +426,48 @@ def test_labels_that_the_best_way_does_not_use_gain_nothing(tmp_path):
     curves = {INDEPENDENT: flat(0.1), ENDTOEND: flat(0.6)}
     (offer,) = advise(make_run(tmp_path, curves)).buy_next
     assert (offer.way.regime, offer.gain.mean, offer.worth) == ("independent", 0, 0)
+
+
+def test_a_reason_belongs_to_its_budget(plain):
+    advice = advise(plain, at=[51200, 10**12])
+    by_n = {o.n: o.abstained for o in advice.p_best if o.way.regime == "endtoend"}
+    assert "too far" not in by_n[51200]
+    assert "too far" in by_n[10**12]
+    with pytest.raises(InputError, match="labels"):
+        advise(plain, at=[10**13])
+
+
+def test_what_else_is_asked_for_changes_no_answer(plain):
+    usual, more = advise(plain), advise(plain, at=[150, 5000, 20000, 10**6])
+    assert p_best(usual, 6400) == p_best(more, 6400)
+    assert p_best(usual, 51200) == p_best(more, 51200)
+
+
+def test_results_that_cannot_be_read_are_named_and_left_out(plain):
+    ids = [t.id for t in plain.trials if t.row == DIRECT]
+    (plain.run / "predictions" / f"{ids[0]}.npz").write_bytes(b"")
+    (plain.run / "predictions" / f"{ids[1]}.npz").unlink()
+    np.savez(plain.run / "predictions" / f"{ids[2]}.npz", error=np.full(N_ITEMS, np.nan))
+    np.savez(plain.run / "predictions" / f"{ids[3]}.npz", error=np.zeros(3))
+    np.savez(plain.run / "predictions" / f"{ids[4]}.npz", other=np.zeros(3))
+    study = open_run(plain.run)
+    assert study.damaged == tuple(ids[:5])
+    advice = advise(study)
+    assert advice.best_now.way.regime == "endtoend"
+    assert ids[0] in what(advice)
+
+
+def test_a_budget_below_all_is_answered(plain):
+    assert any("With 10 labels of sum nothing can be told" in s for s in advise(plain, at=[10]).sentences)
+
+
+def test_compounding_is_told_only_where_it_is_determined(tmp_path):
+    def extra(trial):
+        rates = {"wrong.place": wrong(0.02, trial.seed), "wrong.sum": wrong(0.01, trial.seed)}
+        return rates | {"pinned.place": wrong(0.01, trial.seed), "error.place": wrong(0.02), "error.sum": wrong(0.03)}
+
+    study = make_run(tmp_path, {INDEPENDENT: flat(0.03)}, change=lambda t: {"stages": with_stages(0.02)}, extra=extra)
+    advice = advise(study)
+    k = advice.chains[0].compounding
+    assert k.low < 1 < k.high
+    assert not any("absorbs" in s or "amplifies" in s for s in advice.sentences)

@@ -205,3 +205,12 @@ def test_borders_are_checked_against_the_labels():
 def test_labels_that_are_no_category_are_told():
     with pytest.raises(ChainError, match=r"2 labels of 'end' are no category\n.*-1\n.*0 to 2\n.*mask"):
         check_labels(end, torch.tensor([0, -1, 2, 3]))
+
+
+def test_a_seam_of_one_number_an_item_is_measured():
+    twice = Designed("twice", lambda x: 2 * x, "x", "y")
+    end = Designed("end", lambda y: y + 1, "y", "z")
+    first = Learned("first", lambda: nn.Flatten(0), "given", "x")
+    (seam, other) = Chain([first, twice, end]).seams({"given": torch.ones(4, 1)})
+    assert (seam.field, other.field) == ("x", "y")
+    assert other.passes

@@ -352,3 +352,14 @@ def test_on_measured_curves_better_than_pow4():
     pow4 = benchmark.judge("pow4", held, lambda i: benchmark.pow4(held.seen[i], np.random.default_rng(i)))
     assert benchmark.ratio(ours[1][:, 2], pow4[1][:, 2], held.dataset)["ratio"] < 0.87
     assert all(83 < covered <= 99 for covered in benchmark.summary(held, *ours)["coverage"])
+
+
+def test_no_error_is_read_that_no_budget_near_it_has():
+    found = forecast([100, 150, 1000], [[0.9, 0.7, 0.5], [0.92, 0.71, 0.52]], [2000])
+    assert not found.abstains.any()
+    assert found.mean[0] < 0.52
+
+
+def test_a_rising_curve_is_called_that():
+    found = forecast([100, 200, 400, 800], [[0.4, 0.6, 0.8, 0.9], [0.41, 0.59, 0.8, 0.91]], [1600])
+    assert "rises" in found.reason

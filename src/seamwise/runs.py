@@ -28,7 +28,7 @@ Row = tuple[str, str]
 
 
 @final
-class Items(Mapping[str, NDArray]):
+class Items:
     """The arrays of an `.npz` file by name, each read when it is asked for. Raises RunError where it cannot be."""
 
     def __init__(self, path: Path) -> None:
@@ -53,9 +53,6 @@ class Items(Mapping[str, NDArray]):
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)
-
-    def __len__(self) -> int:
-        return len(self.names)
 
     @contextmanager
     def _open(self) -> Iterator[Any]:
@@ -134,12 +131,12 @@ class Study:
         trials = sorted(self.at(row, n), key=lambda t: t.seed)
         return np.stack([self.items(t)["error"] for t in trials]).astype(np.float64)
 
-    def items(self, trial: Trial) -> "Items":
+    def items(self, trial: Trial) -> Items:
         """A trial's per-item results (see seamwise.worker.save_items)."""
         return self._items.setdefault(trial.id, Items(self.run / "predictions" / f"{trial.id}.npz"))
 
     @cached_property
-    def _items(self) -> "dict[str, Items]":
+    def _items(self) -> dict[str, Items]:
         return {}
 
     @cached_property

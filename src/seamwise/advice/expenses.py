@@ -1,6 +1,6 @@
 """What each way costs beside what it scores; what it does on items from elsewhere; which trials failed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -83,5 +83,5 @@ def _shifted(study: Study, there: Bootstrap, row: Row, trials: Sequence[Trial]) 
     )
 
 
-def _stack(kept: Sequence[Mapping[str, NDArray]], name: str) -> Float[NDArray, "seeds items"]:
+def _stack(kept: Sequence[Items], name: str) -> Float[NDArray, "seeds items"]:
     return np.stack([items[name] for items in kept]).astype(np.float64)

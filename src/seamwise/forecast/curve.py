@@ -54,8 +54,9 @@ class Curve:
         before = np.maximum(np.searchsorted(self.ago, DOUBLINGS + 1e-9) - 1, 0)
         behind = np.minimum(np.searchsorted(self.ago, DOUBLINGS - 1e-9), len(self.n) - 1)
         ends = self.mean[before], self.mean[behind]  # between two budgets no error is read that neither has
+        beside = (read < np.minimum(*ends) - 1e-12) | (read > np.maximum(*ends) + 1e-12)
         inside = self.ago[0] - 1e-9 <= DOUBLINGS
-        return np.asarray(np.where(inside, np.clip(read, np.minimum(*ends), np.maximum(*ends)), read))
+        return np.asarray(np.where(inside & beside, np.interp(DOUBLINGS, self.ago, self.mean), read))
 
     @cached_property
     def seen(self) -> Bool[NDArray, " 6"]:

@@ -1,7 +1,7 @@
 """Example pictures: what was written for some test items, right and wrong, drawn by the task."""
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from seamwise.advice.numbers import full_name, in_panel_order, n_decimals
-from seamwise.runs import Study
+from seamwise.runs import Items, Study
 from seamwise.shapes import Float, NDArray
 from seamwise.task import Task
 from seamwise.trial import Trial
@@ -66,8 +66,8 @@ def _draw_all(study: Study, task: Task, trial: Trial) -> Iterator[Picture]:
         yield Picture(int(kept["item"][at]), data_url(picture), verdict(study, kept["error"], at))
 
 
-def _of(kept: Mapping[str, NDArray], kind: str) -> dict[str, NDArray]:
-    return {name.removeprefix(kind): values for name, values in kept.items() if name.startswith(kind)}
+def _of(kept: Items, kind: str) -> dict[str, NDArray]:
+    return {name.removeprefix(kind): kept[name] for name in kept if name.startswith(kind)}
 
 
 def verdict(study: Study, errors: Float[NDArray, " items"], i: int) -> str:
