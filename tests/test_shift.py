@@ -269,7 +269,7 @@ def test_elsewhere_that_is_not_there_is_told(mine, tmp_path):
         supply_elsewhere(task, tmp_path / "nowhere")
     with pytest.raises(TaskError, match=r"no setting 'spin'\n.*turn"):
         supply_elsewhere(task, "spin=1")
-    with pytest.raises(TaskError, match="the setting 'turn' is 'far'"):
+    with pytest.raises(TaskError, match="'turn' is 'far'"):
         supply_elsewhere(task, "turn=far")
     with pytest.raises(TaskError, match="comes from memory"):
         supply_elsewhere(make_task(), "turn=1")
