@@ -173,6 +173,9 @@ def test_another_version_is_refused(plain):
     (plain.run / "run.json").write_text(json.dumps(record | {"format": 1}))
     with pytest.raises(RunError, match="another format"):
         open_run(plain.run)
+    (plain.run / "run.json").write_text(json.dumps(record)[:200])
+    with pytest.raises(RunError, match="damaged"):
+        open_run(plain.run)
 
 
 def test_trials_that_did_not_train_are_told_and_left_out_of_forecasts(tmp_path):

@@ -242,6 +242,8 @@ def read_record(path: Path, kind: type[Record], expected: int, error: type[Input
     try:
         record = kind.model_validate_json(path.read_bytes())
     except ValidationError as wrong:
+        if wrong.errors()[0]["type"] == "json_invalid":
+            raise error(f"{path}: damaged, it is no JSON", remedy="restore it, or give another folder") from None
         raise error(
             f"{path}: not of this version of seamwise",
             given=f"{wrong.error_count()} fields do not fit",

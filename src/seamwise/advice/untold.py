@@ -48,7 +48,7 @@ def _nothing(study: Study) -> Untold:
 def _unfinished(study: Study, best: Best) -> list[Untold]:
     found, top = [], study.record.budgets[-1]
     if study.damaged:
-        why = f"{len(study.damaged)} finished trials cannot be read: {', '.join(study.damaged[:3])}"
+        why = f"results that cannot be read: {len(study.damaged)}, of {', '.join(study.damaged[:3])}"
         found.append(Untold(what="the whole study", why=why, trial="the same command runs them again"))
     n_missing = len(study.record.trials) - len(study.trials) - len(study.damaged)
     if n_missing:
