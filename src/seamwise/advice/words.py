@@ -49,7 +49,7 @@ def _now(advice: Advice) -> Iterator[str]:
     best = advice.best_now
     if best is None:
         return
-    unit = f" {advice.unit}" if advice.unit else ""
+    unit = f" ({advice.unit})" if advice.unit else ""
     sure = f", the best of {best.n_compared} ways with probability {_sure(best.probability)}"
     yield (
         f"Best now, with {_labels(best.n, advice.vary)}: {best.way.name}, error {_between(advice, best.error)}{unit}"
