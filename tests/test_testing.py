@@ -1,13 +1,14 @@
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from tiny import FIT, Look, both, colour, judge, look, make_supply, make_task, tell_name
 from torch import nn
 
-from seamwise import Chain, Designed, Estimator, Outside
+from seamwise import Chain, Designed, Estimator, Learned, Outside, Supply, numbers
 from seamwise.errors import SeamwiseError
 from seamwise.testing import check_task
 
@@ -140,3 +141,31 @@ def test_a_network_with_dropout_and_normalisation_passes():
             return self.layers(x).softmax(-1)
 
     assert check_task(one_stage(replace(look, work=Layers))) == ()
+
+
+class OneNumber(nn.Module):
+    def __init__(self, n_in):
+        super().__init__()
+        self.layer = nn.Linear(n_in, 1)
+
+    def forward(self, x):
+        return self.layer(x.reshape(len(x), -1))[:, 0]
+
+
+def test_a_chain_of_one_number_an_item_passes():
+    x = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
+    length = x @ np.array([1.0, 2.0, -1.0], dtype=np.float32)
+    age, size = numbers("age", "months"), numbers("size", "mm")
+    answer = Learned("relate", partial(OneNumber, 1), "size", age)
+    kinds = {
+        "learned": [Learned("measure", partial(OneNumber, 3), "x", size), answer],
+        "estimator": [
+            Learned("measure", partial(OneNumber, 3), "x", size),
+            Estimator("relate", LinearRegression, "size", age),
+        ],
+    }
+    supply = Supply({"all": {"x": x, "size": length, "age": 3 * length + 1}})
+    left_out = check_task(
+        make_task(chain={v: Chain(s) for v, s in kinds.items()}, answer=age, supply=supply, direct=None)
+    )
+    assert not any("learned" in told for told in left_out)

@@ -68,7 +68,8 @@ def _moved(
         except ChainError:  # a stage that cannot be differentiated, as one that leaves torch
             return None
         reached = reached or bool(jacobian.any())
-        pieces.append((jacobian * residual[rows, None]).flatten(2).sum(2))
+        moved = jacobian * residual[rows, None]
+        pieces.append(moved.reshape(*moved.shape[:2], -1).sum(2))
     return torch.cat(pieces) if reached else None
 
 

@@ -227,7 +227,7 @@ class EstimatorNet(nn.Module):
 
 
 def _table(fields: Sequence[Tensor]) -> NDArray:
-    return torch.cat([f.detach().float().flatten(1) for f in fields], dim=1).cpu().numpy()
+    return torch.cat([f.detach().float().reshape(len(f), -1) for f in fields], dim=1).cpu().numpy()
 
 
 def raised(error: Exception) -> str:

@@ -122,7 +122,7 @@ def _drift(study: Study, row: Row, trials: Sequence[Trial], score: StageScore) -
         return f"{told} {own:.3g} (without looking {score.trivial:.3g}), and no independent training to compare with"
     ours, theirs = (stacked(study, side, name) for side in zip(*both, strict=True))
     rise = interval_over(study, _less(ours, theirs))
-    if ours is None or theirs is None or rise is None or rise.low <= DRIFT * score.trivial:
+    if ours is None or theirs is None or rise is None or rise.mean <= DRIFT * score.trivial:
         return ""
     return f"{told} {np.nanmean(ours):.3g}, trained alone {np.nanmean(theirs):.3g}: it left what its labels mean"
 
