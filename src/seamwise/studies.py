@@ -90,6 +90,8 @@ def study(
             f"{run}: another study is at work in this folder", remedy="wait for it, or give another --out"
         ) from None
     result = open_run(run)
+    if not quiet:
+        print("writing advice and report", file=sys.stderr)
     advice = result.advise()
     write_advice(result, advice)
     result.report(loaded, advice)
