@@ -62,3 +62,10 @@ def test_the_interval_holds_the_mean_and_says_so():
     interval = Bootstrap(np.arange(4)[:, None]).interval(np.array([[0.0, 0.0, 0.0, 1.0]]))
     assert interval.low <= interval.mean <= interval.high
     assert str(Interval(0.25, 0.1, 0.5)) == "0.250 [0.100, 0.500]"
+
+
+def test_no_mean_is_drawn_beyond_what_an_item_had():
+    errors = np.stack([np.zeros(50), np.ones(50)])
+    draws = Bootstrap(np.arange(50)[:, None]).means(errors)
+    assert draws.min() == 0
+    assert draws.max() == 1

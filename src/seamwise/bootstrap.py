@@ -74,7 +74,7 @@ class Bootstrap:
         centre, freedom = by_seed.mean(1), max(n_there - 1, 1)
         wider = np.minimum(np.sqrt(freedom / rng.chisquare(freedom, self.n_draws)), WIDEST) * np.sqrt(n_there / freedom)
         draws = centre + ((by_seed - centre[:, None]) * weights).sum(1) * wider
-        return np.asarray(np.maximum(draws, 0.0) if (errors[there] >= 0).all() else draws)
+        return np.asarray(np.clip(draws, errors[there].min(), errors[there].max()))
 
     def interval(self, errors: Float[NDArray, "seeds items"], level: float = LEVEL) -> Interval:
         """The mean over all, and the interval that holds `level` of the draws."""
