@@ -1,6 +1,5 @@
 import json
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +19,6 @@ from seamwise.shift import score_shift, supply_elsewhere
 from seamwise.training import Job
 from seamwise.trial import REGIMES
 
-HERE = Path(__file__).parent
 ASKED = {"budgets": [24, 96], "seeds": 1, "jobs": 1, "quiet": True}
 REGIMES_ASKED = ["independent", "sequential", "tuned", "endtoend", "direct"]
 
@@ -235,11 +233,8 @@ def with_data(folders):
 
 
 @pytest.fixture
-def mine(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "path", sys.path[:])
-    path = tmp_path / "mine.py"
-    path.write_text(FILE.format(here=str(HERE)))
-    return str(path)
+def mine(task_file):
+    return task_file(FILE)
 
 
 def test_elsewhere_is_a_supply_a_folder_of_one_a_folder_of_data_or_settings(mine, tmp_path):

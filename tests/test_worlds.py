@@ -48,11 +48,8 @@ def with_data(folders):
 
 
 @pytest.fixture
-def mine(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "path", sys.path[:])
-    path = tmp_path / "mine.py"
-    path.write_text(FILE.format(here=str(HERE)))
-    return str(path)
+def mine(task_file):
+    return task_file(FILE)
 
 
 def wrong(supply, clean, field, split):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from seamwise.advice.numbers import difference
+from seamwise.advice.numbers import close_to
 from seamwise.bootstrap import Interval
 from seamwise.errors import RunError
 from seamwise.runs import Row, RunRecord, Study, open_run, read_run_record
@@ -75,7 +75,5 @@ def _row(folder: Path, of: RunRecord) -> MapRow | None:
 def _cell(study: Study, n: int) -> MapCell:
     best, probability = study.best(n)
     there = [row for row in study.rows if study.at(row, n)]
-    apart = {row: difference(study, study.at(row, n), study.at(best, n)) for row in there if row != best}
-    close = tuple(row for row, interval in apart.items() if interval is None or interval.low <= 0)
     errors = {row: study.bootstrap.interval(study.errors(row, n)) for row in there}
-    return MapCell(n, best, probability, errors, close)
+    return MapCell(n, best, probability, errors, tuple(close_to(study, best, n)))

@@ -104,26 +104,24 @@ class Supply:
             )
         stored[to], there[to] = values[known], True
 
-    def _priced(self, prices: Mapping[str, float]) -> dict[str, float]:
-        if not isinstance(prices, Mapping):
-            raise SupplyError(f"the prices are a {type(prices).__name__}", expected='{"field": price, ...}')
-        for field, price in prices.items():
+    def _check_fields(self, values: Mapping[str, float], are: str, expected: str, one: str) -> None:
+        """That values are given by field, of fields that a table has."""
+        if not isinstance(values, Mapping):
+            raise SupplyError(f"{are} a {type(values).__name__}", expected=expected)
+        for field in values:
             if field not in self.fields:
-                raise SupplyError(
-                    f"a price for {field!r}, which no table has", expected=f"one of {', '.join(self.fields)}"
-                )
+                raise SupplyError(f"{one} {field!r}, which no table has", expected=f"one of {', '.join(self.fields)}")
+
+    def _priced(self, prices: Mapping[str, float]) -> dict[str, float]:
+        self._check_fields(prices, "the prices are", '{"field": price, ...}', "a price for")
+        for field, price in prices.items():
             if not _is_price(price):
                 raise SupplyError(f"the price of {field!r} is {price!r}", expected="a finite number of 0 or more")
         return {field: float(prices.get(field, 1.0)) for field in self.fields}
 
     def _noise_of(self, noise: Mapping[str, float]) -> dict[str, float]:
-        if not isinstance(noise, Mapping):
-            raise SupplyError(f"the noise is a {type(noise).__name__}", expected='{"field": noise of its labels, ...}')
+        self._check_fields(noise, "the noise is", '{"field": noise of its labels, ...}', "noise of")
         for field, amount in noise.items():
-            if field not in self.fields:
-                raise SupplyError(
-                    f"noise of {field!r}, which no table has", expected=f"one of {', '.join(self.fields)}"
-                )
             self._check_noise(f"the noise of {field!r}", field, amount)
         return {field: float(amount) for field, amount in noise.items()}
 

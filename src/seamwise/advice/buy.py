@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from seamwise.advice.numbers import halved_field
+from seamwise.advice.numbers import grown, halved_field
 from seamwise.advice.outlook import Outlooks, interval_of, is_constant, scale, way_of
 from seamwise.advice.records import Purchase
 from seamwise.arrays import Float, NDArray
@@ -38,14 +38,6 @@ def _rank(offer: Purchase) -> float:
     return -offer.worth
 
 
-def grown_with(study: Study, field: str) -> list[str]:
-    """The fields whose labels grow with the swept ones (`--together`); none for another field."""
-    if field != study.record.vary:
-        return []
-    budgets = study.record.full.values()
-    return [f for f in study.record.held if f != field and len({b[f] for b in budgets}) > 1]
-
-
 def _offer(study: Study, found: Outlooks, field: str, n: int, now: Row, prices: Mapping[str, float]) -> Purchase | None:
     after = _after(study, found, field, n)
     if not after:
@@ -54,12 +46,12 @@ def _offer(study: Study, found: Outlooks, field: str, n: int, now: Row, prices: 
     row = min(after, key=lambda r: float(after[r].mean()))
     of_use = float(after[row].mean()) < float(before.mean())  # labels need not be used
     gain = before - after[row] if of_use else np.zeros_like(before)
-    budget, bundle = study.record.full[n], [field, *grown_with(study, field)]
-    price = sum(prices[f] * budget[f] for f in bundle) / budget[field]
+    budget, together = study.record.full[n], [f for f in grown(study) if f != field and field == study.record.vary]
+    price = sum(prices[f] * budget[f] for f in (field, *together)) / budget[field]
     doubted = found.prospects[row].abstains[found.at.index(2 * n)] if field == study.record.vary else ""
     return Purchase(
         field=field,
-        together_with=tuple(bundle[1:]),
+        together_with=tuple(together),
         n_now=budget[field],
         n_more=budget[field],
         price=price,

@@ -68,6 +68,19 @@ def difference(study: Study, a: Sequence[Trial], b: Sequence[Trial]) -> Interval
     return study.bootstrap.interval(np.stack(pairs))
 
 
+def close_to(study: Study, best: Row, n: int) -> list[Row]:
+    """The other rows at a budget whose difference from the best has an interval that holds 0, or cannot be paired."""
+    others = [row for row in in_panel_order(study) if row != best and study.at(row, n)]
+    apart = {row: difference(study, study.at(row, n), study.at(best, n)) for row in others}
+    return [row for row, interval in apart.items() if interval is None or interval.low <= 0]
+
+
+def grown(study: Study) -> list[str]:
+    """The fields whose labels grow from budget to budget: the swept one, and those in proportion to it."""
+    budgets, vary = study.record.full.values(), study.record.vary
+    return [f for f in study.record.held if f == vary or len({b[f] for b in budgets}) > 1]
+
+
 def notes(trials: Iterable[Trial]) -> Mapping[str, int]:
     """Every distinct note, and how many trials carry it."""
     counts: dict[str, int] = {}

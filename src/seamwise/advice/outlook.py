@@ -7,7 +7,7 @@ from typing import final
 
 import numpy as np
 
-from seamwise.advice.numbers import difference, full_name, in_panel_order
+from seamwise.advice.numbers import close_to, full_name, grown, in_panel_order
 from seamwise.advice.records import Best, Crossover, Outlook, Way
 from seamwise.arrays import Float, NDArray
 from seamwise.bootstrap import LEVEL, Interval, wins
@@ -137,9 +137,8 @@ def scale(study: Study) -> float:
 
 def is_constant(study: Study, row: Row) -> bool:
     """Whether a row trains on nothing that is swept."""
-    uses, budgets = study.record.uses.get(row[0], {}).get(row[1]), study.record.full.values()
-    swept = {f for f in study.record.held if len({b[f] for b in budgets}) > 1} | {study.record.vary}
-    return uses is not None and not swept.intersection(uses)
+    uses = study.record.uses.get(row[0], {}).get(row[1])
+    return uses is not None and not set(grown(study)).intersection(uses)
 
 
 def curve_of(study: Study, row: Row) -> tuple[list[int], Float[NDArray, "seeds budgets"]]:
@@ -204,16 +203,14 @@ def best_now(study: Study) -> Best | None:
     if n is None:
         return None
     row, probability = study.best(n)
-    there = [r for r in in_panel_order(study) if study.at(r, n)]
-    apart = {r: difference(study, study.at(r, n), study.at(row, n)) for r in there if r != row}
     error = study.bootstrap.interval(study.errors(row, n))
     return Best(
         way=way_of(study, row),
         n=n,
         error=error,
         probability=probability,
-        n_compared=len(there),
-        close=tuple(way_of(study, r) for r, d in apart.items() if d is None or d.low <= 0),
+        n_compared=sum(bool(study.at(r, n)) for r in study.rows),
+        close=tuple(way_of(study, r) for r in close_to(study, row, n)),
         worthless=error.high >= study.record.trivial,
     )
 

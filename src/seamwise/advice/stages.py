@@ -27,9 +27,10 @@ def stage_costs(study: Study) -> tuple[StageCost, ...]:
     return tuple(cost for row, trials in _chains(study) for cost in _stage_costs(study, row, trials))
 
 
-def chained(study: Study) -> tuple[Chained, ...]:
-    """Of every chain, at the largest budget."""
-    return tuple(_chained(study, row, trials) for row, trials in _chains(study))
+def chained(study: Study, costs: Sequence[StageCost]) -> tuple[Chained, ...]:
+    """Of every chain, at the largest budget. costs: of its stages; what refuses their pins refuses the chain's."""
+    refused = {(c.way.variant, c.way.regime): c.refused for c in costs if c.refused}
+    return tuple(_chained(study, row, trials, refused.get(row, "")) for row, trials in _chains(study))
 
 
 def stacked(study: Study, trials: Sequence[Trial], name: str) -> Float[NDArray, "seeds items"] | None:
@@ -61,12 +62,12 @@ def _chains(study: Study) -> list[tuple[Row, list[Trial]]]:
 
 def _stage_costs(study: Study, row: Row, trials: Sequence[Trial]) -> list[StageCost]:
     costs, refused = [], ""
-    before = stacked(study, trials, "error")
+    plain = before = stacked(study, trials, "error")
     for place, score in enumerate(trials[0].stages):
         field, is_answer = score.field, score.field == study.record.answer
         refused = refused or _drift(study, row, trials, score)
         pinned = stacked(study, trials, f"pinned.{field}")
-        alone, plain = stacked(study, trials, f"alone.{field}"), stacked(study, trials, "error")
+        alone = stacked(study, trials, f"alone.{field}")
         spread = stacked(study, trials, f"spread.{field}")
         scores = [t.stages[place] for t in trials if len(t.stages) > place]
         gold = [s.error_on_gold_input for s in scores if s.error_on_gold_input is not None]
@@ -140,12 +141,10 @@ def _exposure(study: Study, row: Row, field: str) -> Interval | None:
     return interval_over(study, _less(gold, fitted))
 
 
-def _chained(study: Study, row: Row, trials: Sequence[Trial]) -> Chained:
+def _chained(study: Study, row: Row, trials: Sequence[Trial], refused: str) -> Chained:
     errors = stacked(study, trials, "error")
     assert errors is not None
-    scores = trials[0].stages
-    refused = next((why for s in scores if (why := _drift(study, row, trials, s))), "")
-    pins = [s.field for s in scores if s.field != study.record.answer]
+    pins = [s.field for s in trials[0].stages if s.field != study.record.answer]
     labelled = [*pins, study.record.answer]  # a designed stage that writes the answer may err on gold input too
     pinned = [found for f in pins if (found := stacked(study, trials, f"pinned.{f}")) is not None]
     rest = interval_over(study, pinned[-1]) if pinned else None
