@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, final
@@ -18,7 +19,44 @@ from seamwise.training import Training
 from seamwise.trial import storage_error, write_json
 
 PLAIN = ("hash", "stages", "target", "error", "train_error", "trivial", "seconds", "n_steps", "rate", "stopped")
-TRUSTED = ("sklearn.", "numpy.")  # whose types an estimator may hold
+OWN = "seamwise.systems.age.cascade.CascadeForest"  # by its full name: a prefix would let a file call what is ours
+# What an estimator may hold of scikit-learn's that is no estimator: types by name, and all types of a module.
+HELD = frozenset(
+    {
+        "sklearn._loss._loss",
+        "sklearn._loss.link",
+        "sklearn._loss.loss",
+        "sklearn.calibration._CalibratedClassifier",
+        "sklearn.compose._column_transformer._RemainderColsList",
+        "sklearn.compose._column_transformer.make_column_selector",
+        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+        "sklearn.gaussian_process.kernels",
+        "sklearn.impute._iterative._ImputerTriplet",
+        "sklearn.metrics._dist_metrics",
+        "sklearn.metrics._scorer",
+        "sklearn.model_selection._split",
+        "sklearn.neighbors._ball_tree",
+        "sklearn.neighbors._kd_tree",
+        "sklearn.neural_network._stochastic_optimizers",
+        "sklearn.tree._tree.Tree",
+        "sklearn.utils._bunch.Bunch",
+        "sklearn.utils._metadata_requests",
+    }
+)
+# What is trusted as it stands. A file may call what it names: a function stands here only if all it does is compute.
+EXACT = frozenset(
+    {
+        OWN,
+        "numpy.dtype",
+        "numpy.mean",
+        "sklearn.feature_selection._mutual_info.mutual_info_classif",
+        "sklearn.feature_selection._mutual_info.mutual_info_regression",
+        "sklearn.feature_selection._univariate_selection.chi2",
+        "sklearn.feature_selection._univariate_selection.f_classif",
+        "sklearn.feature_selection._univariate_selection.f_regression",
+        "sklearn.feature_selection._univariate_selection.r_regression",
+    }
+)
 
 
 class BusyError(Exception):
@@ -101,11 +139,11 @@ def save_weights(folder: Path, weights: Mapping[str, Tensor], estimators: Mappin
     for stage, estimator in estimators.items():
         file = folder / f"{stage}.skops"
         _skops().dump(estimator, file)
-        foreign = [t for t in _skops().get_untrusted_types(file=file) if not t.startswith(TRUSTED)]
+        foreign = [t for t in _skops().get_untrusted_types(file=file) if not _trusted(t)]
         if foreign:
             raise TrainingError(
                 f"estimator {stage!r} holds a {foreign[0]}, and could not be loaded again",
-                expected="scikit-learn's and numpy's own types",
+                expected="estimators of scikit-learn's, and numpy's arrays and ufuncs",
                 remedy="put a function of your own in a Designed stage before the estimator",
             )
 
@@ -113,14 +151,35 @@ def save_weights(folder: Path, weights: Mapping[str, Tensor], estimators: Mappin
 def load_weights_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """What `save_weights` wrote: (tensors by name, estimators by stage). Nothing is unpickled.
 
-    An estimator of a type that skops does not trust by itself is refused unless it is scikit-learn's own.
+    A file that names what neither skops nor `_trusted` trusts is refused before anything of it is made.
     """
     weights = safetensors.torch.load_file(folder / "weights.safetensors")
     estimators = {}
     for file in sorted(folder.glob("*.skops")):
-        trusted = [t for t in _skops().get_untrusted_types(file=file) if t.startswith(TRUSTED)]
+        trusted = [t for t in _skops().get_untrusted_types(file=file) if _trusted(t)]
         estimators[file.stem] = _skops().load(file, trusted=trusted)
     return weights, estimators
+
+
+def _trusted(name: str) -> bool:
+    """Whether a file may name it: an estimator of scikit-learn's, what one holds, how one is scored, or our own.
+
+    Nothing is imported for it: skops has imported what scikit-learn has, and a task the little that is experimental.
+    """
+    from sklearn.base import BaseEstimator
+    from sklearn.metrics import get_scorer, get_scorer_names
+
+    module, _, short = name.rpartition(".")
+    if name in EXACT or not module.startswith("sklearn."):
+        return name in EXACT
+    if module.startswith("sklearn.metrics."):
+        scores = [get_scorer(scorer)._score_func for scorer in get_scorer_names()]
+        if (module, short) in {(score.__module__, score.__name__) for score in scores}:
+            return True
+    found = vars(sys.modules[module]).get(short) if module in sys.modules else None
+    if not isinstance(found, type) or found.__module__ != module:
+        return False  # a function, or what scikit-learn has from elsewhere
+    return issubclass(found, BaseEstimator) or name in HELD or module in HELD
 
 
 def _skops() -> Any:
