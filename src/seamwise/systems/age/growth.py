@@ -1,7 +1,9 @@
 """How a hand grows: the lengths of its bones, when carpals and growth plates appear and when the plates fuse.
 
 `growth.csv` holds joint-to-joint lengths, median and robust sd, from 9 years on measured on 884 radiographs of the
-Digital Hand Atlas (landmarks of Payer et al., bone ages of Deeplasia), below that scaled by stature (`measured` 0).
+Digital Hand Atlas (landmarks of Payer et al.), below that scaled by stature (`measured` 0). Its ages are those of the
+children; they are taken for bone ages here, which in the atlas are half a year to a year more, so that lengths are up
+to half a standard deviation too large at a bone age of 10 to 14 years.
 
 Source: ages of appearance Garn, Rohmann & Silverman 1967 (girls' and boys' medians, rounded); of fusion Greulich &
 Pyle 1959 and Gilsanz & Ratib 2005. Differs: smooth between the ages they give, one spread for all signs.

@@ -1,6 +1,7 @@
-"""The shipped weights, made again: `python -m seamwise.systems.age.make --out weights.safetensors`.
+"""The shipped weights, made again by two commands; they are learnt from simulated hands alone.
 
-They are learnt from simulated hands alone.
+    python -m seamwise.systems.age.make --out weights.safetensors --parts locate
+    python -m seamwise.systems.age.make --out weights.safetensors --parts judge age direct
 """
 
 import argparse

@@ -11,13 +11,9 @@ from importlib.resources import files
 from pathlib import Path
 
 from safetensors.torch import load_file
-from sklearn.linear_model import RidgeCV
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from seamwise import Chain, Designed, Estimator, Fit, Learned, Supply, Task
 from seamwise.errors import TaskError
-from seamwise.shapes import Float, Shaped, Tensor
 from seamwise.stage import Fields
 from seamwise.systems.age import targets
 from seamwise.systems.age.cascade import CascadeForest
@@ -25,7 +21,8 @@ from seamwise.systems.age.data import real_supply, world_supply
 from seamwise.systems.age.masks import ends
 from seamwise.systems.age.measure import N_HANDMADE, handmade_signs, measure
 from seamwise.systems.age.nets import N_CARPALS, N_PLATES, Direct, Judge, Locate, Segment, TellAge
-from seamwise.systems.age.statistics import posterior
+from seamwise.systems.age.oracles import judge_perfectly, locate_perfectly
+from seamwise.systems.age.tells import by_ratios, by_statistics, ridge
 from seamwise.systems.age.world import Difficulty
 
 WEIGHTS = Path(str(files(__package__).joinpath("weights.safetensors")))
@@ -33,44 +30,8 @@ MEASURED = ("picture", "landmarks", "mm_per_px")
 CLOSE = ("joints", "wrist")
 KNOWN = ("lengths", "sex", "plates", "carpals")
 BY_HAND = ("lengths", "sex", "signs")
-FIT = Fit(batch=16, rates=(1e-3,), min_steps=400, max_steps=1500, patience=300, eval_every=100, average=0.99)
-
-
-def ridge() -> Pipeline:
-    """Ridge regression on standardised fields, its penalty by leave-one-out."""
-    return make_pipeline(StandardScaler(), RidgeCV([10.0**k for k in range(-2, 6)]))
-
-
-def by_statistics(
-    lengths: Float[Tensor, "batch 19"],
-    sex: Shaped[Tensor, " batch"],
-    plates: Float[Tensor, "batch 21"],
-    carpals: Float[Tensor, "batch 8"],
-) -> Float[Tensor, " batch"]:
-    """The median of the age's posterior, lengths being true ones."""
-    age, _ = posterior(lengths, sex, sex.new_ones(len(sex)), plates, carpals)
-    return age
-
-
-def by_ratios(
-    lengths: Float[Tensor, "batch 19"],
-    sex: Shaped[Tensor, " batch"],
-    plates: Float[Tensor, "batch 21"],
-    carpals: Float[Tensor, "batch 8"],
-) -> Float[Tensor, " batch"]:
-    """The same where nobody states the scale: only the ratios of lengths count."""
-    age, _ = posterior(lengths, sex, sex.new_zeros(len(sex)), plates, carpals)
-    return age
-
-
-def locate_perfectly(inputs: Fields, gold: Fields) -> Float[Tensor, "n 25 2"]:
-    """The landmarks themselves: all can be seen."""
-    return gold["landmarks"]
-
-
-def judge_perfectly(inputs: Fields, gold: Fields) -> tuple[Float[Tensor, "n 21"], Float[Tensor, "n 8"]]:
-    """The signs themselves: all can be seen, if not on every close-up."""
-    return gold["plates"], gold["carpals"]
+FIT = Fit(batch=16, rates=(1e-3,), min_steps=300, max_steps=1500, patience=200, eval_every=100, average=0.99)
+REAL_FIT = replace(FIT, max_steps=800)  # what simulated hands taught is a good start
 
 
 @lru_cache
@@ -144,7 +105,7 @@ def real(supply: Supply) -> Task:
         supply=supply,
         direct={"direct": replace(direct, weights=shipped("direct")), "direct_scratch": direct},
         trivial=targets.median_age,
-        fit=FIT,
+        fit=REAL_FIT,
     )
 
 
