@@ -125,7 +125,9 @@ def test_the_wrist_is_seen_with_the_carpals_above_it(drawn):
 
 def smooth_picture():
     at = torch.linspace(0, 1, 256)
-    waves = (9 * at[:, None] + 3 * at).sin() + (7 * at - 5 * at[:, None]).cos() + (11 * at).sin() * (6 * at[:, None]).cos()
+    waves = (
+        (9 * at[:, None] + 3 * at).sin() + (7 * at - 5 * at[:, None]).cos() + (11 * at).sin() * (6 * at[:, None]).cos()
+    )
     return (127 + 42 * waves).to(torch.uint8)[None, None]
 
 
@@ -138,7 +140,11 @@ def test_gradient_reaches_the_landmarks_as_finite_differences_say():
     def told(at):
         lengths, joints, wrist = measure(picture, at, mm_per_px)
         return torch.stack(
-            [lengths.square().mean() / 100, 100 * (weights[0] * weights[1] * joints).mean(), 100 * (weights[2] * wrist).mean()]
+            [
+                lengths.square().mean() / 100,
+                100 * (weights[0] * weights[1] * joints).mean(),
+                100 * (weights[2] * wrist).mean(),
+            ]
         ).double()
 
     leaf = landmarks.clone().requires_grad_()

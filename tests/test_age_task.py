@@ -56,6 +56,16 @@ def never_marked(seldom_marked):
     return Supply({"radiographs": fields | {"split": np.repeat(["train", "validation", "test"], [18, 6, 6])}})
 
 
+@pytest.fixture(scope="module")
+def seldom_marked_task(seldom_marked):
+    return real(seldom_marked).with_fit(BRIEF)
+
+
+@pytest.fixture(scope="module")
+def never_marked_task(never_marked):
+    return real(never_marked).with_fit(BRIEF)
+
+
 @pytest.fixture(autouse=True)
 def few_seam_items(monkeypatch):
     monkeypatch.setattr(regimes, "N_SEAM_ITEMS", 2)
@@ -69,7 +79,9 @@ def kept():
 def trained(given, variant, regime, kept):
     """Train one way, with what others of this file trained already."""
     budget = {field: given.supply.held(field) for field in given.targets(given.chain_of(variant))}
-    job = Job(given, variant, budget, 0, lambda key, make: kept[key] if key in kept else kept.setdefault(key, make(key)))
+    job = Job(
+        given, variant, budget, 0, lambda key, make: kept[key] if key in kept else kept.setdefault(key, make(key))
+    )
     return REGIME_FUNCTIONS[regime](job)
 
 
@@ -80,14 +92,15 @@ def stopped_at(result):
 def test_the_task_keeps_the_contract(drawn_task, monkeypatch):
     """Of networks; few items and steps, as the networks are larger than most."""
     monkeypatch.setattr(testing, "N_STEPS", 8)
-    monkeypatch.setattr(testing, "N_ITEMS", {"train": 8, "validation": 4, "test": 4})
-    quicker = replace(drawn_task, chain=drawn_task.variants["network"], direct=drawn_task.direct["direct"])
+    monkeypatch.setattr(testing, "N_ITEMS", {"train": 4, "validation": 2, "test": 2})
+    network, direct = drawn_task.variants["network"], drawn_task.direct["direct"]
+    quicker = replace(drawn_task, chain=network, direct=direct)
     assert check_task(quicker) == ()
 
 
 @pytest.mark.parametrize(
     ("variant", "regime"),
-    [("network", "tuned"), ("network", "sequential"), ("statistics", "joint"), ("statistics", "endtoend")],
+    [("network", "tuned"), ("statistics", "endtoend")],
 )
 def test_gradient_crosses_every_seam_from_the_age_to_the_picture(drawn_task, kept, variant, regime):
     result = trained(drawn_task, variant, regime, kept)
@@ -129,7 +142,10 @@ def test_perfect_stages_write_their_labels(drawn_task, supply):
     rows = supply.rows("test")
     gold = supply.take(STAGED, rows)
     assert torch.equal(drawn_task.oracles["locate"]({}, gold), gold["landmarks"])
-    assert [torch.equal(*pair) for pair in zip(drawn_task.oracles["judge"]({}, gold), (gold["plates"], gold["carpals"]), strict=True)] == [True, True]
+    assert [
+        torch.equal(*pair)
+        for pair in zip(drawn_task.oracles["judge"]({}, gold), (gold["plates"], gold["carpals"]), strict=True)
+    ] == [True, True]
 
 
 def test_who_does_not_look_answers_the_median(drawn_task):
@@ -145,7 +161,7 @@ def test_statistics_read_true_lengths_or_only_their_ratios(supply):
     assert torch.equal(told, posterior(lengths, sex, torch.ones(len(sex)), plates, carpals)[0])
     ratios = task.by_ratios(lengths, sex, plates, carpals)
     torch.testing.assert_close(task.by_ratios(1.3 * lengths, sex, plates, carpals), ratios, atol=1, rtol=0)
-    assert (task.by_statistics(1.3 * lengths, sex, plates, carpals) - told).abs().max() > 5
+    assert (task.by_statistics(1.3 * lengths, sex, plates, carpals) - told).abs().max() > 2
     ages = supply.take(["age"], rows)["age"]
     assert (told - ages).abs().mean() < 15
 
@@ -163,8 +179,8 @@ def test_shipped_weights_fit_their_networks(part, make):
     assert task.WEIGHTS.stat().st_size < 8e6
 
 
-def test_networks_for_real_radiographs_start_from_simulated_hands_or_not(seldom_marked):
-    given = real(seldom_marked)
+def test_networks_for_real_radiographs_start_from_simulated_hands_or_not(seldom_marked_task):
+    given = seldom_marked_task
     net, scratch = (given.chain_of(name).build(0) for name in ("network", "scratch"))
     for stage, part in (("locate", "locate"), ("judge", "judge"), ("tell", "age")):
         for name, value in net.nets[stage].state_dict().items():
@@ -175,28 +191,28 @@ def test_networks_for_real_radiographs_start_from_simulated_hands_or_not(seldom_
     assert given.chain_of("network").learned == given.chain_of("scratch").learned == ("locate", "judge", "tell")
 
 
-def test_without_landmarks_the_first_stage_stays_as_it_is(never_marked, seldom_marked):
-    given = real(never_marked)
+def test_without_landmarks_the_first_stage_stays_as_it_is(never_marked_task, seldom_marked_task):
+    given, marked = never_marked_task, seldom_marked_task
     for name, learned in {"network": ("judge", "tell"), "scratch": ("judge", "tell"), "by_hand": ("tell",)}.items():
         assert given.chain_of(name).learned == learned
     assert list(given.targets(given.chain_of("network"))) == ["age"]
-    assert list(real(seldom_marked).targets(real(seldom_marked).chain_of("network"))) == ["landmarks", "age"]
+    assert list(marked.targets(marked.chain_of("network"))) == ["landmarks", "age"]
 
 
 @pytest.mark.parametrize(
     ("variant", "regime"),
-    [("network", "tuned"), ("scratch", "endtoend"), ("by_hand", "joint"), ("ridge", "sequential")],
+    [("network", "tuned"), ("by_hand", "joint"), ("ridge", "sequential")],
 )
-def test_few_landmarks_will_do(seldom_marked, kept, variant, regime):
-    result = trained(real(seldom_marked).with_fit(BRIEF), variant, regime, kept)
+def test_few_landmarks_will_do(seldom_marked_task, kept, variant, regime):
+    result = trained(seldom_marked_task, variant, regime, kept)
     assert result.trainings[-1].target == "age"
-    assert set(stopped_at(result)) == ({"landmarks", "lengths", "joints", "wrist", "signs"} if variant == "ridge" else set())
+    every = {"landmarks", "lengths", "joints", "wrist", "signs"}
+    assert set(stopped_at(result)) == (every if variant == "ridge" else set())
 
 
-@pytest.mark.parametrize(("variant", "regime"), [("network", "endtoend"), ("forest", "independent")])
-def test_ages_alone_will_do(never_marked, kept, variant, regime):
-    given = real(never_marked).with_fit(BRIEF)
-    result = trained(given, variant, regime, kept)
+@pytest.mark.parametrize(("variant", "regime"), [("scratch", "endtoend"), ("statistics", "independent")])
+def test_ages_alone_will_do(never_marked_task, kept, variant, regime):
+    result = trained(never_marked_task, variant, regime, kept)
     assert [training.target for training in result.trainings] == ["age"]
     for name, value in result.net.nets["locate"].state_dict().items():
         assert torch.equal(value, shipped("locate")[name])
@@ -209,16 +225,22 @@ def test_worlds_that_cannot_be_are_refused(name, value):
     assert "0 to 1" in str(told.value)
 
 
-def test_worlds_of_a_difficulty_and_folders_become_tasks(supply, seldom_marked, monkeypatch, tmp_path):
+def test_worlds_of_a_difficulty_and_folders_become_tasks(drawn_task, seldom_marked_task, monkeypatch, tmp_path):
     asked = []
-    monkeypatch.setattr(task, "world_supply", lambda difficulty=None: asked.append(difficulty) or supply)
-    monkeypatch.setattr(task, "real_supply", lambda folders: asked.append(folders) or seldom_marked)
-    assert with_world(noise=0.9, clutter=0).supply is supply
-    assert asked.pop() == world.Difficulty(noise=0.9, clutter=0)
-    assert with_data([tmp_path]).supply is seldom_marked
-    assert asked.pop() == [tmp_path]
+
+    def instead(name, supply, made):
+        monkeypatch.setattr(task, f"{name}_supply", lambda *given: asked.append(given) or supply)
+        monkeypatch.setattr(task, {"world": "simulated", "real": "real"}[name], lambda supply: made.with_supply(supply))
+
+    instead("world", drawn_task.supply, drawn_task)
+    instead("real", seldom_marked_task.supply, seldom_marked_task)
+    assert with_world(noise=0.9, clutter=0).supply is drawn_task.supply
+    assert asked.pop() == (world.Difficulty(noise=0.9, clutter=0),)
+    assert with_data([tmp_path]).supply is seldom_marked_task.supply
+    assert asked.pop() == ([tmp_path],)
     task.on_the_world.cache_clear()
-    assert load_task("age").supply is supply
+    assert load_task("age").supply is drawn_task.supply
+    assert asked.pop() == ()
     task.on_the_world.cache_clear()
     with pytest.raises(AttributeError, match="no attribute 'tasks'"):
         task.tasks  # noqa: B018

@@ -1,7 +1,7 @@
-"""The shipped weights, made again by two commands; they are learnt from simulated hands alone.
+"""The shipped weights, made again; they are learnt from simulated hands alone.
 
-    python -m seamwise.systems.age.make --out weights.safetensors --parts locate
-    python -m seamwise.systems.age.make --out weights.safetensors --parts judge age direct
+Two commands make them, the first with `--parts locate`, the second with `--parts judge age direct`:
+`python -m seamwise.systems.age.make --out weights.safetensors`. On another machine the last digits may differ.
 """
 
 import argparse
