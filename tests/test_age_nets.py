@@ -270,9 +270,9 @@ def test_the_shipped_networks_fit_into_8_mb():
 
 
 LEARNT = {
-    "locate": (Locate, ("picture", "mm_per_px"), (targets.landmarks,), 20),
-    "segment": (Segment, ("picture",), (targets.bones,), 10),
-    "judge": (Judge, ("joints", "wrist"), (targets.plates, targets.carpals), 20),
+    "locate": (Locate, ("picture", "mm_per_px"), (targets.landmarks,), 12),
+    "segment": (Segment, ("picture",), (targets.bones,), 6),
+    "judge": (Judge, ("joints", "wrist"), (targets.plates, targets.carpals), 12),
     "tell": (partial(TellAge, N_PLATES + N_CARPALS), ("lengths", "sex", "plates", "carpals"), (targets.age,), 40),
     "direct": (Direct, ("picture", "sex", "mm_per_px"), (targets.age,), 40),
 }

@@ -89,6 +89,7 @@ def stopped_at(result):
     return {seam.field: seam.stopped_by for seam in result.seams if not seam.passes}
 
 
+@pytest.mark.slow
 def test_the_task_keeps_the_contract(drawn_task, monkeypatch):
     """Of networks; few items and steps, as the networks are larger than most."""
     monkeypatch.setattr(testing, "N_STEPS", 8)
@@ -100,7 +101,7 @@ def test_the_task_keeps_the_contract(drawn_task, monkeypatch):
 
 @pytest.mark.parametrize(
     ("variant", "regime"),
-    [("network", "tuned"), ("statistics", "endtoend")],
+    [("network", "endtoend"), ("statistics", "endtoend")],
 )
 def test_gradient_crosses_every_seam_from_the_age_to_the_picture(drawn_task, kept, variant, regime):
     result = trained(drawn_task, variant, regime, kept)
@@ -117,7 +118,7 @@ def test_masks_are_decisions_that_no_gradient_crosses(drawn_task, kept):
     assert "no gradient crosses 'bones'" in " ".join(result.notes)
 
 
-@pytest.mark.parametrize(("variant", "regime"), [("ridge", "independent"), ("forest", "joint"), ("ridge", "endtoend")])
+@pytest.mark.parametrize(("variant", "regime"), [("forest", "joint"), ("ridge", "endtoend")])
 def test_estimators_learn_without_gradient(drawn_task, kept, variant, regime):
     result = trained(drawn_task, variant, regime, kept)
     assert stopped_at(result)["plates"] == "estimator tell"
@@ -201,7 +202,7 @@ def test_without_landmarks_the_first_stage_stays_as_it_is(never_marked_task, sel
 
 @pytest.mark.parametrize(
     ("variant", "regime"),
-    [("network", "tuned"), ("by_hand", "joint"), ("ridge", "sequential")],
+    [("network", "independent"), ("by_hand", "joint"), ("ridge", "sequential")],
 )
 def test_few_landmarks_will_do(seldom_marked_task, kept, variant, regime):
     result = trained(seldom_marked_task, variant, regime, kept)
@@ -210,7 +211,7 @@ def test_few_landmarks_will_do(seldom_marked_task, kept, variant, regime):
     assert set(stopped_at(result)) == (every if variant == "ridge" else set())
 
 
-@pytest.mark.parametrize(("variant", "regime"), [("scratch", "endtoend"), ("statistics", "independent")])
+@pytest.mark.parametrize(("variant", "regime"), [("scratch", "endtoend"), ("ridge", "independent")])
 def test_ages_alone_will_do(never_marked_task, kept, variant, regime):
     result = trained(never_marked_task, variant, regime, kept)
     assert [training.target for training in result.trainings] == ["age"]

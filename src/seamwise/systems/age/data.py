@@ -1,13 +1,15 @@
 """What the age task learns from: the simulated world, or folders of real radiographs."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.console import Console
+from rich.progress import track
 
 from seamwise import Supply
 from seamwise.errors import InputError
@@ -21,7 +23,7 @@ N_ANSWERS, N_STAGED, N_VALIDATION, N_TEST = 2400, 400, 240, 400
 PRICES = {"age": 1.0, "landmarks": 4.0, "plates": 6.0, "carpals": 2.0, "bones": 10.0}
 REAL_PX = 512
 SHARES = (0.7, 0.1, 0.2)  # of real radiographs: train, validation, test
-FEWEST = 30
+FEWEST, FEWEST_MARKED = 30, 10  # radiographs with an age; with landmarks, below which they teach nothing
 LONG_SIDE_MM = 270.0  # of a picture whose scale nobody states: about that of a film of 24 × 30 cm
 VERSION = 1  # of what is kept in the cache
 
@@ -71,7 +73,7 @@ def real_supply(folders: Sequence[Path]) -> Supply:
     """Radiographs with their ages, some with landmarks; read once, then kept in the user's cache.
 
     A tenth of them, at random but always the same, is for validation, a fifth for the test; and so of those with
-    landmarks. Raises InputError.
+    landmarks. Landmarks that are incomplete, or fewer than ten hands', are left out. Raises InputError.
     """
     files = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
     stated = repr([(str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns) for path in files])
@@ -80,17 +82,22 @@ def real_supply(folders: Sequence[Path]) -> Supply:
 
 
 def _real_supply(folders: Sequence[Path]) -> Supply:
-    records = [record for folder in folders for record in read_folder(folder).records]
+    told = Console(stderr=True)
+    read_folders = [read_folder(folder) for folder in folders]
+    for folder, held in zip(folders, read_folders, strict=True):
+        for warning in held.warnings:
+            told.print(f"warning: {folder}: {warning}", markup=False, soft_wrap=True)
+    records = [record for held in read_folders for record in held.records]
     aged = [record for record in records if record.age_months is not None]
     if len(aged) < FEWEST:
         where = ", ".join(map(str, folders))
         raise InputError(f"{where}: {len(aged)} radiographs with an age", expected=f"{FEWEST} at least, to learn from")
-    read = [_item(record) for record in aged]
+    read = [_item(r) for r in track(aged, f"reading {len(aged)} radiographs", console=told, transient=True)]
     columns: dict[str, Any] = {name: np.stack([item[name] for item in read]) for name in ("picture", "mm_per_px")}
     columns["sex"] = np.array([record.sex == "M" for record in aged], dtype=np.uint8)
     columns["age"] = np.array([record.age_months for record in aged], dtype=np.float32)
-    marked = np.array([record.landmarks is not None for record in aged])
-    if marked.any():
+    marked = np.array(["landmarks" in item for item in read])
+    if marked.sum() >= FEWEST_MARKED:
         place = np.stack([item.get("landmarks", np.zeros((25, 2), np.float32)) for item in read])
         columns["landmarks"] = np.ma.array(place, mask=np.broadcast_to(~marked[:, None, None], place.shape))
     split = np.empty(len(aged), dtype="<U10")
@@ -101,7 +108,7 @@ def _real_supply(folders: Sequence[Path]) -> Supply:
 
 def _splits(n: int) -> NDArray:
     order = np.random.default_rng(n).permutation(n)
-    n_train, n_validation = round(SHARES[0] * n), round(SHARES[1] * n)
+    n_train, n_validation = round(SHARES[0] * n), max(1, round(SHARES[1] * n))
     return np.where(order < n_train, "train", np.where(order < n_train + n_validation, "validation", "test"))
 
 
@@ -110,9 +117,9 @@ def _item(record: Record) -> dict[str, NDArray]:
     seen = read_radiograph(record.path, REAL_PX)
     stated = record.mm_per_px if record.mm_per_px is not None else seen.mm_per_px
     item, per_px, corner = framed(seen, stated)
-    if record.landmarks is not None:
-        place = completed(record.landmarks) / per_px + corner - REAL_PX / 2
-        item["landmarks"] = (place * item["mm_per_px"]).astype(np.float32)
+    place = None if record.landmarks is None else completed(record.landmarks)
+    if place is not None and np.isfinite(place).all():
+        item["landmarks"] = ((place / per_px + corner - REAL_PX / 2) * item["mm_per_px"]).astype(np.float32)
     return item
 
 
@@ -143,8 +150,3 @@ def completed(landmarks: Float[NDArray, "25 2"]) -> Float[NDArray, "25 2"]:
 
 def _cross(a: Float[NDArray, "2"], b: Float[NDArray, "2"]) -> float:
     return float(a[0] * b[1] - a[1] * b[0])
-
-
-def warnings(folders: Iterable[Path]) -> list[str]:
-    """What is to be said about folders of radiographs."""
-    return [f"{folder}: {text}" for folder in folders for text in read_folder(folder).warnings]

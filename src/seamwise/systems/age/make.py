@@ -67,6 +67,8 @@ def make(out: Path, seed: int = 0, watch: Watch = lambda _: None, parts: Iterabl
     The same seed gives the same weights on the same machine.
     """
     tensors = load_file(str(out)) if set(parts) < set(N_STEPS) and out.is_file() else {}
+    if set(parts) | {name.partition(".")[0] for name in tensors} < set(N_STEPS):
+        watch(f"{out} will lack the parts that were not asked for")
     torch.manual_seed(seed)
     hands = drawn(N_HANDS, seed, watch)
     losses: dict[str, tuple[nn.Module, Callable[[nn.Module, Int[Tensor, " batch"]], Tensor]]] = {

@@ -8,7 +8,7 @@ from seamwise.systems.age.nets import N_BONES
 from seamwise.systems.age.shape import BASES, BONE_ENDS, N_LANDMARKS, WRIST, moved, similarity, upright
 
 FEWEST = 3  # places of a bone that is there
-TIPS = (4, 9, 14, 19, 24)
+FINGERS = ((0, 2), (3, 6), (7, 10), (11, 14), (15, 18))  # the first and the last bone of each
 BELOW = 0.48  # of the metacarpals, from their bases to the wrist's landmark
 
 
@@ -29,15 +29,21 @@ def ends(
     spread = torch.einsum("bijk,bijkx,bijky->bkxy", mask, away, away) / mass[..., None, None]
     variance, direction = torch.linalg.eigh(spread)
     half = (3 * variance[..., 1].clamp_min(0)).sqrt()[..., None] * direction[..., 1]
-    place = _joined(centre, _outwards(centre, half), mass >= FEWEST)
+    place = _joined(centre, _outwards(centre, half, mass >= FEWEST), mass >= FEWEST)
     return place * (mm_per_px * picture.shape[-1] / 2)[:, None, None]
 
 
-def _outwards(centre: Float[Tensor, "batch 19 2"], half: Float[Tensor, "batch 19 2"]) -> Float[Tensor, "batch 19 2"]:
-    """Half lengths that point to the finger's tip: from a bone to the next one, of the last from the one before."""
-    inner = torch.tensor([k - 1 if end in TIPS else k for k, (_, end) in enumerate(BONE_ENDS)])
-    way = centre[:, inner + 1] - centre[:, inner]
-    return torch.where((half * way).sum(-1, keepdim=True) < 0, -half, half)
+def _outwards(
+    centre: Float[Tensor, "batch 19 2"], half: Float[Tensor, "batch 19 2"], there: Bool[Tensor, "batch 19"]
+) -> Float[Tensor, "batch 19 2"]:
+    """Half lengths that point to the finger's tip: to the next bone that is there, or away from the one before."""
+    towards = torch.zeros_like(half)
+    for first, last in FINGERS:
+        for bone in range(first, last + 1):
+            for other in (*range(first, bone), *range(last, bone, -1)):  # the next one last, as that is best
+                way = centre[:, bone] - centre[:, other] if other < bone else centre[:, other] - centre[:, bone]
+                towards[:, bone] = torch.where(there[:, other, None], way, towards[:, bone])
+    return torch.where((half * towards).sum(-1, keepdim=True) < 0, -half, half)
 
 
 def _joined(
