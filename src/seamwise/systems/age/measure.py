@@ -33,7 +33,7 @@ def measure(
     joints = _views(place[:, [joint[0] for joint in JOINTS]], along, size[:, None] * sides / 2, thumb)
     middle = place[:, WRIST] + WRIST_UP * size[:, None] * up
     wrist = _views(middle[:, None], up[:, None], size[:, None] * WRIST_SIDE / 2, thumb)
-    light = pooled(picture, LARGEST_PX)
+    light = pooled(picture, min(LARGEST_PX, picture.shape[-1]))
     return bone_lengths(landmarks), _seen(light, joints, JOINT_PX), _seen(light, wrist, WRIST_PX)[:, 0]
 
 

@@ -219,10 +219,11 @@ def in_months(told: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
 
 
 def pooled(picture: Shaped[Tensor, "batch 1 px px"], side_px: int) -> Float[Tensor, "batch 1 side side"]:
-    """A picture of 0 to 1 (bytes: 0 to 255), not larger than the side asked for."""
-    light = picture.float() / 255 if picture.dtype == torch.uint8 else picture
-    factor = max(1, picture.shape[-1] // side_px)
-    return avg_pool2d(light, factor) if factor > 1 else light
+    """A picture of 0 to 1 (bytes: 0 to 255) with another side."""
+    light, px = picture.float() / 255 if picture.dtype == torch.uint8 else picture, picture.shape[-1]
+    if px % side_px == 0:
+        return avg_pool2d(light, px // side_px) if px > side_px else light
+    return interpolate(light, size=(side_px, side_px), mode="bilinear", align_corners=False, antialias=px > side_px)
 
 
 def locally_even(picture: Float[Tensor, "batch 1 px px"]) -> Float[Tensor, "batch 2 px px"]:

@@ -1,7 +1,7 @@
 """What the stages of the age chain write, how it is trained and scored."""
 
 from seamwise import Target
-from seamwise.metrics import absolute_error, as_it_is, categories, numbers
+from seamwise.metrics import absolute_error, as_it_is, categories
 from seamwise.shapes import Float, Tensor
 from seamwise.systems.age.growth import BONES
 
@@ -21,12 +21,16 @@ def _years(age: Float[Tensor, " batch"], labels: Float[Tensor, " batch"]) -> Flo
     return absolute_error(age, labels) / MONTHS
 
 
+def _wrong_lengths(lengths: Float[Tensor, "batch 19"], labels: Float[Tensor, "batch 19"]) -> Float[Tensor, " batch"]:
+    return absolute_error(lengths, labels) / MM
+
+
 def _signs(signs: Float[Tensor, "batch n"], labels: Float[Tensor, "batch n"]) -> Float[Tensor, " batch"]:
     return 10 * (signs - labels).square().mean(-1)
 
 
 landmarks = Target("landmarks", _far, distance, as_it_is, "mm")
-lengths = numbers("lengths", "mm")
+lengths = Target("lengths", _wrong_lengths, absolute_error, as_it_is, "mm")
 plates = Target("plates", _signs, absolute_error, as_it_is, "share of maturity")
 carpals = Target("carpals", _signs, absolute_error, as_it_is, "share of adult size")
 bones = categories("bones", 1 + len(BONES))
