@@ -75,7 +75,17 @@ def test_pictures_are_pooled_to_shades_of_0_to_1():
     small = pooled(picture, 32)
     torch.testing.assert_close(small[0, 0, 3, 5], picture[0, 0, 6:8, 10:12].float().mean() / 255)
     assert torch.equal(pooled(small, 32), small)
-    assert pooled(picture, 256).shape == picture.shape
+    assert pooled(picture, 256).shape == (2, 1, 256, 256)
+    assert pooled(picture, 48).mean() == pytest.approx(float(picture.float().mean()) / 255, abs=0.01)
+
+
+@pytest.mark.parametrize("px", [96, 128, 300])
+def test_the_networks_see_pictures_of_any_size(px):
+    picture, scale = torch.randint(0, 256, (2, 1, px, px), dtype=torch.uint8), torch.ones(2)
+    with torch.no_grad():
+        assert Direct().eval()(picture, torch.zeros(2), scale).shape == (2,)
+        assert Segment().eval()(picture).shape == (2, 64, 64, 20)
+        assert Locate().eval()(picture, scale).shape == (2, 25, 2)
 
 
 def test_evened_light_depends_on_no_brightness_and_hardly_on_contrast(drawn):

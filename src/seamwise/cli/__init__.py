@@ -10,7 +10,8 @@ from seamwise.cli.studies import advise, report, study
 from seamwise.errors import InputError, SeamwiseError
 
 INTERRUPTED = 130
-OWN_COMMANDS = {"gate": "seamwise.systems.gate.commands"}  # systems with a `predict` and an `eval` of their own
+OWN_COMMANDS = {"gate": "seamwise.systems.gate.commands", "age": "seamwise.systems.age.commands"}  # predict and eval
+OF_A_MODEL = (("predict", "gate"), ("eval", "gate"), ("eval", "age"))  # with a model alone they ask any task's command
 
 app = typer.Typer(
     name="seamwise",
@@ -30,8 +31,8 @@ def _run(words: list[str]) -> None:
     """A system's own command where it has one; with a model of its task, and no data, the one of every task."""
     command, task = [*words, "", ""][:2]
     options = {word.partition("=")[0] for word in words}
-    of_a_model = "--model" in options and not options & {"--data", "--enrol"}
-    if command in ("predict", "eval") and task in OWN_COMMANDS and not of_a_model:
+    alone = "--model" in options and not options & {"--data", "--enrol"}
+    if command in ("predict", "eval") and task in OWN_COMMANDS and not (alone and (command, task) in OF_A_MODEL):
         own = import_module(OWN_COMMANDS[task])
         own.apps[command](words[2:], prog_name=f"seamwise {command} {task}")
     else:

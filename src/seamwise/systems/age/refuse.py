@@ -25,7 +25,7 @@ AGAIN_TURN, AGAIN_ZOOM = 0.3, 1.15  # of the third look, in radians and times; i
 LEAST_SIZE: Final = 0.02  # of a hand, where the picture is 2 wide
 TURNED: Final = math.radians(55)  # a hand held further from upright is turned
 
-# A logistic regression: 910 radiographs and 160 simulated ones, each as it is, against 2,266 pictures of no hand, of
+# A logistic regression: 910 radiographs and 160 simulated ones, each as it is, against 2,250 pictures of no hand, of
 # parts of one and of one cut into blocks (see `tests/test_age_refuse.py` for their kinds), each in four turns.
 WEIGHTS: Final = {
     "constant": -2.53,
@@ -38,10 +38,11 @@ WEIGHTS: Final = {
     "gaps": 0.31,  # how much brighter fingers are than what is between them, in sd of the picture
 }
 NO_HAND, DOUBTFUL, SURE = -1.0, 1.5, 3.0  # of the sum
-SECOND, ALIKE = 1.0, 2.5  # a second hand: its sum at least; how many times larger or smaller at most
+SECOND, ALIKE = -1.5, 2.5  # a second hand: its sum at least; how many times larger or smaller at most
 AROUND: Final = 0.7  # of the landmarks, in hand sizes: what belongs to the hand
 AT_EDGE: Final = 0.12  # of what was exposed, in hand sizes: fingers end there
 DARK: Final = 12  # of 255: not exposed
+SMALL: Final = 0.75  # of the side: what was exposed is looked at enlarged where it is smaller
 
 
 @final
@@ -72,8 +73,10 @@ def check_hand(picture: UInt8[NDArray, "1 px px"], name: str = "the picture") ->
 
     Raises InputError where it shows none, more than one, or one whose fingers are cut off.
     """
-    n_quarters, place, sure = _upright(picture)
-    turned = _turned(picture, n_quarters)
+    small = _content_px(picture) < SMALL * picture.shape[-1]
+    near = _squared(_content(picture), picture.shape[-1]) if small else picture
+    n_quarters, place, sure = _upright(near)
+    turned = _turned(near, n_quarters)
     if sure < NO_HAND:
         if _in_halves(turned):
             raise _two(name)
@@ -83,10 +86,10 @@ def check_hand(picture: UInt8[NDArray, "1 px px"], name: str = "the picture") ->
             expected="a radiograph of one whole hand, from the front or the back",
             remedy="give another picture, or crop it to the hand",
         )
-    if _is_second(turned, place):
+    if _is_second(turned, place) or _in_halves(turned):
         raise _two(name)
     n_cut = _n_at_edge(turned, place)
-    if n_cut > 2:
+    if n_cut > (1 if sure < DOUBTFUL else 2):
         raise InputError(
             f"{name}: the hand is cut off",
             given=f"{n_cut} fingertips at the edge of the picture",
@@ -100,7 +103,8 @@ def check_hand(picture: UInt8[NDArray, "1 px px"], name: str = "the picture") ->
         told.append(f"{n_cut} fingertip{'s' if n_cut > 1 else ''} at the edge of the picture: is the hand whole?")
     if sure < DOUBTFUL:
         told.append("the hand is hard to see; look at the bones as they were drawn (--draw)")
-    return Hand(turned, n_quarters, place, tuple(told))
+    whole = _turned(picture, n_quarters)
+    return Hand(whole, n_quarters, _from_near(place, whole) if small else place, tuple(told))
 
 
 def _two(name: str) -> InputError:
@@ -255,12 +259,11 @@ def _is_second(picture: UInt8[NDArray, "1 px px"], place: Float[NDArray, "25 2"]
 
 def _in_halves(picture: UInt8[NDArray, "1 px px"]) -> bool:
     """Whether there is a hand in each half, side by side or one above the other."""
-    rows, columns = _exposed(picture)
-    inside = picture[:, rows[0] : rows[1], columns[0] : columns[1]]
+    inside = _content(picture)
     for axis in (2, 1):
         half = inside.shape[axis] // 2
         parts = np.split(inside, [half], axis=axis)
-        if half > 32 and all(_upright(_squared(part, picture.shape[-1]))[2] > SECOND for part in parts):
+        if half > 32 and all(_one(_squared(part, picture.shape[-1]))[1] > SECOND for part in parts):
             return True
     return False
 
@@ -290,6 +293,25 @@ def _exposed(picture: UInt8[NDArray, "1 px px"]) -> tuple[tuple[int, int], tuple
     rows, columns = (np.flatnonzero(picture[0].max(axis) > DARK) for axis in (1, 0))
     px = picture.shape[-1]
     return tuple((int(k[0]), int(k[-1]) + 1) if len(k) else (0, px) for k in (rows, columns))  # type: ignore[return-value]
+
+
+def _content(picture: UInt8[NDArray, "1 px px"]) -> UInt8[NDArray, "1 height width"]:
+    """What was exposed."""
+    rows, columns = _exposed(picture)
+    return picture[:, rows[0] : rows[1], columns[0] : columns[1]]
+
+
+def _content_px(picture: UInt8[NDArray, "1 px px"]) -> int:
+    _, height, width = _content(picture).shape
+    return int(max(height, width))
+
+
+def _from_near(place: Float[NDArray, "25 2"], picture: UInt8[NDArray, "1 px px"]) -> Float[NDArray, "25 2"]:
+    """Places in what was exposed, enlarged as by `_squared`, as places in the picture."""
+    rows, columns = _exposed(picture)
+    middle = np.array([sum(columns), sum(rows)], dtype=np.float32) / picture.shape[-1] - 1
+    moved_back: Float[NDArray, "25 2"] = place * np.float32(_content_px(picture) / picture.shape[-1]) + middle
+    return moved_back
 
 
 def _size(place: Float[NDArray, "25 2"]) -> float:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from seamwise import Chain, Designed, Estimator, Fit, Learned, Supply, Task
 from seamwise.errors import TaskError
 from seamwise.stage import Fields
-from seamwise.systems.age import targets
+from seamwise.systems.age import drawing, targets
 from seamwise.systems.age.cascade import CascadeForest
 from seamwise.systems.age.data import real_supply, world_supply
 from seamwise.systems.age.masks import ends
@@ -31,7 +31,7 @@ CLOSE = ("joints", "wrist")
 KNOWN = ("lengths", "sex", "plates", "carpals")
 BY_HAND = ("lengths", "sex", "signs")
 FIT = Fit(batch=16, rates=(1e-3,), min_steps=300, max_steps=1500, patience=200, eval_every=100, average=0.99)
-REAL_FIT = replace(FIT, max_steps=800)  # what simulated hands taught is a good start
+REAL_FIT = replace(FIT, rates=(3e-4,), max_steps=800)  # more would undo what simulated hands taught
 
 
 @lru_cache
@@ -68,6 +68,9 @@ def simulated(supply: Supply) -> Task:
             ),
         },
         trivial=targets.median_age,
+        draw=drawing.draw,
+        read=drawing.read,
+        tell=drawing.tell,
         fit=FIT,
         oracles={"locate": locate_perfectly, "judge": judge_perfectly},
     )
@@ -105,6 +108,9 @@ def real(supply: Supply) -> Task:
         supply=supply,
         direct={"direct": replace(direct, weights=shipped("direct")), "direct_scratch": direct},
         trivial=targets.median_age,
+        draw=drawing.draw,
+        read=drawing.read,
+        tell=drawing.tell,
         fit=REAL_FIT,
     )
 

@@ -1,0 +1,245 @@
+"""What a person runs of the age system: `seamwise predict age` and `seamwise eval age --data`."""
+
+import json
+import math
+import sys
+import time
+from contextlib import redirect_stdout
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated, Any, Final, final
+
+import cv2
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from seamwise.errors import InputError, SeamwiseError
+from seamwise.model import Model
+from seamwise.systems.age.predict import Answer, answer, in_words, load
+from seamwise.systems.age.reading import Radiograph, read_radiograph
+from seamwise.trial import storage_error, write_whole
+
+SHOW_AFTER_S, SHOW_EVERY_S = 2.0, 10.0
+SEXES: Final = {"f": "F", "female": "F", "m": "M", "male": "M"}
+SCALES_MM: Final = (0.01, 5.0)  # of a pixel
+
+_options: dict[str, Any] = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": None}
+_predict, _eval = typer.Typer(**_options), typer.Typer(**_options)
+apps = {"predict": _predict, "eval": _eval}
+
+ModelFolder = Annotated[Path, typer.Option("--model", help="A folder that `seamwise train age` wrote.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+
+
+@_predict.command()
+def predict(
+    files: Annotated[list[Path], typer.Argument(metavar="HAND...", help="Radiographs: PNG, JPEG, TIFF, BMP or DICOM.")],
+    model: ModelFolder,
+    sex: Annotated[str | None, typer.Option(metavar="F|M", help="Of all; a DICOM file may give its own.")] = None,
+    mm_per_px: Annotated[
+        float | None, typer.Option(metavar="X", help="The files' pixel in mm; a DICOM file may give its own.")
+    ] = None,
+    draw: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for pictures of the bones found.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Bone age from radiographs of a hand, with an interval, the bones' lengths and what drove the estimate.
+
+    A file that cannot be read, or shows no hand, is named, and the others go on.
+
+    Example: seamwise predict age --model model/ hand.png --sex F --mm-per-px 0.14 --draw seen/
+    """
+    given_sex = _checked_sex(sex)
+    _check_scale(mm_per_px)
+    places = _Places(draw, files)
+    with redirect_stdout(sys.stderr):
+        loaded = _loaded(model)
+    n_failed = 0
+    with _Steps("radiographs") as steps:
+        for n_done, path in enumerate(files, start=1):
+            try:
+                with redirect_stdout(sys.stderr):
+                    seen = read_radiograph(path)
+                    own, told = _sex_of(path, seen, given_sex)
+                    found = answer(loaded, seen, own, mm_per_px, str(path))
+            except InputError as error:
+                n_failed += 1
+                _fail(path, error, as_json)
+                continue
+            _say(path, found, told + _scale_told(seen, mm_per_px), as_json)
+            place = places.of(path)
+            if place is not None:
+                from seamwise.systems.age.drawing import draw_answer
+
+                _, encoded = cv2.imencode(".png", draw_answer(found, path.name, own)[..., ::-1])
+                write_whole(place, bytes(encoded.tobytes()))
+            steps.at(n_done, len(files))
+    if n_failed:
+        raise typer.Exit(2)
+
+
+@_eval.command(name="eval")
+def evaluate(
+    model: ModelFolder,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option("--data", help="A folder of radiographs with a table of their ages; repeatable."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Score a model on radiographs with known ages: a folder with a CSV of id, boneage, sex; pictures named by the id.
+
+    Without --data, it is scored on the test items of the task that it was trained on.
+
+    Example: seamwise eval age --model model/ --data hands/ --json
+    """
+    from seamwise.systems.age import scoring
+
+    with redirect_stdout(sys.stderr):
+        loaded = _loaded(model)
+        records = scoring.records_of(data or [], lambda text: print(f"warning: {text}", file=sys.stderr))
+        known = scoring.n_trained(loaded, records)
+        if known:
+            told = f"{known:,} of {len(records):,} radiographs are among those the model was made from"
+            print(f"warning: {told}: on them it looks better than it is", file=sys.stderr)
+        with _Steps("radiographs") as steps:
+            ages = scoring.ages_told(
+                loaded, records, lambda error: print(f"refused: {error}", file=sys.stderr), steps.at
+            )
+    scores = scoring.scores(loaded, records, ages)
+    print(json.dumps(scores) if as_json else scoring.table(scores))
+
+
+def _loaded(folder: Path) -> Model:
+    model = load(folder)
+    if not model.same_chain:
+        print("warning: the task's stages changed since training: the answers may be others", file=sys.stderr)
+    return model
+
+
+def _checked_sex(sex: str | None) -> str | None:
+    if sex is not None and sex.strip().lower() not in SEXES:
+        raise InputError(f"--sex {sex}", expected="F or M")
+    return None if sex is None else SEXES[sex.strip().lower()]
+
+
+def _check_scale(mm_per_px: float | None) -> None:
+    low, high = SCALES_MM
+    if mm_per_px is not None and not (math.isfinite(mm_per_px) and low <= mm_per_px <= high):
+        remedy = "leave it out where it is not known"
+        raise InputError(f"--mm-per-px {mm_per_px:g}", expected=f"{low:g} to {high:g} mm", remedy=remedy)
+
+
+def _sex_of(path: Path, seen: Radiograph, given: str | None) -> tuple[str, tuple[str, ...]]:
+    """The sex, and a warning where the file contradicts what was given. Raises InputError where neither tells."""
+    if given is None and seen.sex is None:
+        expected = "it known: girls' hands mature earlier"
+        raise InputError(f"{path}: does not say the sex", expected=expected, remedy="give --sex F or --sex M")
+    if given is not None and seen.sex is not None and given != seen.sex:
+        return given, (f"the file says {seen.sex}, --sex says {given}; {given} was taken",)
+    return given or seen.sex or "", ()
+
+
+def _scale_told(seen: Radiograph, given: float | None) -> tuple[str, ...]:
+    if given is None or seen.mm_per_px is None or abs(given / seen.mm_per_px - 1) < 0.01:
+        return ()
+    return (f"the file says {seen.mm_per_px:.4g} mm a pixel, --mm-per-px says {given:.4g}; that was taken",)
+
+
+def _fail(path: Path, error: SeamwiseError, as_json: bool) -> None:
+    text = str(error) if str(path) in str(error) else f"{path}: {error}"
+    print(f"error: {text}", file=sys.stderr)
+    if as_json:
+        print(json.dumps({"file": str(path), "error": text}), flush=True)
+
+
+def _say(path: Path, found: Answer, told: tuple[str, ...], as_json: bool) -> None:
+    flat = found.flat()
+    flat["warnings"] = [*told, *found.warnings]
+    if as_json:
+        print(json.dumps({"file": str(path), **flat}), flush=True)
+        return
+    within = "no interval known"
+    if found.low_months is not None and found.high_months is not None:
+        within = f"9 in 10: {found.low_months:.0f} to {found.high_months:.0f} months"
+    print(f"{path}: {found.age_months:.0f} months, {in_words(found.age_months)} ({within})")
+    if found.lengths:
+        unit = "mm" if found.scale_known else "scale unknown; in mean lengths of this hand's bones"
+        decimals = 1 if found.scale_known else 2
+        print(f"  lengths ({unit}):")
+        for row in ("MC", "PP", "MP", "DP"):
+            bones = [f"{name} {length:.{decimals}f}" for name, length in found.lengths.items() if name.startswith(row)]
+            print(f"    {'  '.join(bones)}")
+    if found.drove:
+        drove = ", ".join(f"{bone} {months:+.1f}" for bone, months in found.drove)
+        print(f"  drove the estimate (months): {drove}")
+    for warning in flat["warnings"]:
+        print(f"  warning: {warning}")
+    sys.stdout.flush()
+
+
+@final
+class _Places:
+    """Where pictures go: each file its own, also where two have one name, and none in the place of a radiograph.
+
+    Raises InputError where the folder cannot be made.
+    """
+
+    def __init__(self, folder: Path | None, kept: list[Path]) -> None:
+        self._folder, self._taken = folder, {path.resolve() for path in kept}
+        try:
+            if folder is not None:
+                folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise InputError(f"--draw {folder}: is no folder", remedy="give another folder") from None
+        except OSError as error:
+            raise storage_error(folder or Path(), error) from error
+
+    def of(self, path: Path) -> Path | None:
+        if self._folder is None:
+            return None
+        place, number = self._folder / f"{path.stem}.png", 1
+        while place.resolve() in self._taken:
+            number += 1
+            place = self._folder / f"{path.stem}-{number}.png"
+        self._taken.add(place.resolve())
+        return place
+
+
+@final
+class _Steps:
+    """Steps done and the time left, on stderr, where it takes long."""
+
+    def __init__(self, what: str) -> None:
+        self._what, self._console = what, Console(stderr=True)
+        self._start = self._told = time.monotonic()
+        self._bar: Progress | None = None
+
+    def __enter__(self) -> "_Steps":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def at(self, done: int, of: int) -> None:
+        """So many are done."""
+        now = time.monotonic()
+        if now - self._start < SHOW_AFTER_S or done == of:
+            return
+        if self._console.is_terminal:
+            self._show(done, of)
+        elif now - self._told > SHOW_EVERY_S:
+            from seamwise.progress import clock  # takes seconds
+
+            self._told = now
+            left = clock((now - self._start) / done * (of - done))
+            print(f"{done:,} of {of:,}, {left} left: {self._what}", file=sys.stderr)
+
+    def _show(self, done: int, of: int) -> None:
+        if self._bar is None:
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self._bar = Progress(*columns, console=self._console, transient=True, redirect_stdout=sys.stdout.isatty())
+            self._row = self._bar.add_task(self._what, total=of)
+            self._bar.start()
+        self._bar.update(self._row, completed=done, total=of)
