@@ -104,7 +104,7 @@ def main() -> None:
         "--data", type=Path, action="append", required=True, help="Folder of radiographs; repeatable."
     )
     described.add_argument("--variant", default="network")
-    described.add_argument("--regime", default="tuned")
+    described.add_argument("--regime", default="independent")
     described.add_argument("--folds", type=int, default=5)
     described.add_argument("--jobs", type=int, default=2)
     described.add_argument("--json", action="store_true")

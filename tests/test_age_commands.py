@@ -2,9 +2,11 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,11 +17,16 @@ from test_cli import Done, refused
 
 from seamwise import Fit, cli
 from seamwise.cli import main
+from seamwise.errors import InputError
 from seamwise.model import ModelRecord, conformal_q90, load_model, train
 from seamwise.systems.age import commands, data, drawing, predict, world
 from seamwise.systems.age.growth import BONES
+from seamwise.systems.age.reading import Radiograph
+from seamwise.systems.age.refuse import check_hand
 from seamwise.systems.age.task import with_data
 
+DATA = Path(os.environ.get("SEAMWISE_DATA", Path(__file__).parents[2] / "shared/data"))
+RADIOGRAPH = DATA / "hands/rsna/images/1377.jpg"
 N = 110
 BRIEF = Fit(batch=8, rates=(1e-3,), min_steps=0, max_steps=4, eval_every=2, warmup=1)
 
@@ -119,7 +126,7 @@ def test_a_radiograph_of_known_scale(run, made, hands, tmp_path):
     assert [each.keys() for each in told["drove"]] == [{"bone", "months"}] * 5
     size = [abs(each["months"]) for each in told["drove"]]
     assert size == sorted(size, reverse=True)
-    drawn = cv2.imread(str(tmp_path / "seen/a.png"))
+    drawn = cv2.imread(str(tmp_path / "seen/a.bones.png"))
     assert min(drawn.shape[:2]) >= 600
 
 
@@ -137,10 +144,10 @@ def test_an_unknown_scale_never_gives_mm(run, made, hands, tmp_path):
 
 @pytest.mark.parametrize("model", ["network", "statistics", "direct"])
 def test_every_kind_of_model(run, made, hands, tmp_path, model):
-    source = save(tmp_path / "a.png", hands.picture[1, 0])
+    source = save(tmp_path / "a.png", hands.picture[4, 0])
     (told,) = lines(asked(run, made, source, "--sex", "F", "--json", "--draw", "seen", model=model))
     assert 0 <= told["age_months"] < 300
-    assert (tmp_path / "seen/a.png").is_file()
+    assert (tmp_path / "seen/a.bones.png").is_file()
     if model == "direct":
         assert (told["drove"], told["lengths_relative"]) == ([], None)
     else:
@@ -166,10 +173,10 @@ def test_dicom_gives_sex_and_scale(run, made, hands, tmp_path):
     source = str(dicom(tmp_path / "a.dcm", pixels, PatientSex="F", PixelSpacing=[0.5, 0.5]))
     (told,) = lines(asked(run, made, source, "--json"))
     assert told["scale"] == "known"
-    (other,) = lines(asked(run, made, source, "--sex", "M", "--mm-per-px", "0.25", "--json"))
+    (other,) = lines(asked(run, made, source, "--sex", "M", "--mm-per-px", "0.4", "--json", "--draw", "seen"))
     assert any("the file says F, --sex says M" in each for each in other["warnings"])
     assert any("0.5 mm a pixel" in each for each in other["warnings"])
-    assert other["lengths_mm"]["PP3"] == pytest.approx(told["lengths_mm"]["PP3"] / 2, rel=0.01)
+    assert other["lengths_mm"]["PP3"] == pytest.approx(told["lengths_mm"]["PP3"] * 0.8, rel=0.01)
     done = run("predict", "age", "--model", made / "ridge", tmp_path / "a.dcm")
     assert done.returncode == 0
 
@@ -214,12 +221,180 @@ def test_mistakes_are_named(run, made, hands, tmp_path, words, named):
     assert named in refused(asked(run, made, source, *words))
 
 
-def test_pictures_never_replace_a_radiograph(run, made, hands, tmp_path):
+def test_pictures_replace_nothing_but_pictures(run, made, hands, tmp_path):
     source = save(tmp_path / "a.png", hands.picture[0, 0])
-    before = (tmp_path / "a.png").read_bytes()
-    assert asked(run, made, source, "--sex", "F", "--draw", tmp_path).returncode == 0
-    assert (tmp_path / "a.png").read_bytes() == before
-    assert (tmp_path / "a-2.png").is_file()
+    other = save(tmp_path / "a.bones.png", hands.picture[4, 0])
+    kept = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for _ in range(2):
+        assert asked(run, made, source, "--sex", "F", "--draw", tmp_path).returncode == 0
+    assert {path: path.read_bytes() for path in kept} == kept
+    assert {path.name for path in tmp_path.iterdir()} == {"a.png", "a.bones.png", "a-2.bones.png"}
+    (tmp_path / "b").mkdir()
+    same = save(tmp_path / "b/a.png", hands.picture[2, 0])
+    assert asked(run, made, source, same, other, "--sex", "F", "--draw", "seen").returncode == 0
+    names = {"a.bones.png", "a-2.bones.png", "a.bones.bones.png"}
+    assert {path.name for path in (tmp_path / "seen").iterdir()} == names
+
+
+def test_a_picture_that_cannot_be_written_stops_no_other(run, made, hands, tmp_path):
+    long = save(tmp_path / f"{'a' * 248}.png", hands.picture[0, 0])
+    good = save(tmp_path / "good.png", hands.picture[0, 0])
+    done = asked(run, made, long, good, "--sex", "F", "--json", "--draw", "seen")
+    assert "give another folder to --draw" in refused(done)
+    assert ["error" in each for each in lines(done)] == [True, False]
+    assert all("age_months" in each for each in lines(done))
+    assert (tmp_path / "seen/good.bones.png").is_file()
+
+
+def test_names_that_cannot_be_shown_stop_no_file(made, hands, tmp_path):
+    odd = os.fsdecode(b"\xff\xfe.png")
+    Image.fromarray(hands.picture[0, 0]).save(tmp_path / "good.png")
+    (tmp_path / odd).write_bytes((tmp_path / "good.png").read_bytes())
+    words = ["predict", "age", "--model", made / "ridge", odd, "away" + odd, "good.png", "--sex", "F", "--draw", "seen"]
+    code = "import sys; from seamwise.cli import main; sys.exit(main())"
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "good.png: " in done.stdout
+    assert "\\udcff" in done.stdout
+    assert "away\\udcff" in done.stderr
+
+
+def padded(picture, times):
+    height, width = picture.shape
+    whole = np.zeros((height * times, width * times), np.uint8)
+    top, left = (times - 1) * height // 2, (times - 1) * width // 2
+    whole[top : top + height, left : left + width] = picture
+    return whole
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_wide_border_or_a_small_picture_changes_little(run, made, hands, tmp_path, known):
+    for k in (0, 3):
+        plain = hands.picture[k, 0]
+        kinds = {"is": plain, "wide": padded(plain, 3), "small": cv2.resize(plain, None, fx=0.5, fy=0.5)}
+        told = {}
+        for name, picture in kinds.items():
+            source = save(tmp_path / f"{name}.png", picture)
+            scale = hands.mm_per_px[k] * (2 if name == "small" else 1)
+            words = ("--mm-per-px", scale) if known else ()
+            (told[name],) = lines(asked(run, made, source, "--sex", "F", "--json", *words))
+        for name in ("wide", "small"):
+            assert told[name]["age_months"] == pytest.approx(told["is"]["age_months"], abs=15)
+            if known:
+                lengths = [told[each]["lengths_mm"]["MC3"] for each in ("is", name)]
+                assert lengths[1] == pytest.approx(lengths[0], rel=0.06)
+
+
+@pytest.mark.data
+@pytest.mark.skipif(not RADIOGRAPH.is_file(), reason=f"no {RADIOGRAPH}")
+def test_a_radiograph_in_a_wide_border_or_small(run, made, tmp_path):
+    plain = cv2.imread(str(RADIOGRAPH), cv2.IMREAD_GRAYSCALE)
+    kinds = {"is": plain, "3": padded(plain, 3), "4": padded(plain, 4)}
+    for px in (130, 200):
+        share = px / max(plain.shape)
+        kinds[f"{px}"] = cv2.resize(plain, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
+    sources = [save(tmp_path / f"{name}.png", picture) for name, picture in kinds.items()]
+    first, *others = lines(asked(run, made, *sources, "--sex", "F", "--json"))
+    for told in others:
+        assert "error" in told or told["age_months"] == pytest.approx(first["age_months"], abs=15)
+
+
+def seen(hands, k, **changed):
+    picture = hands.picture[k, 0]
+    return Radiograph(picture, picture.shape, **{"mm_per_px": None, "sex": None, "warnings": ()} | changed)
+
+
+@pytest.mark.parametrize("factor", [0.2, 5])
+def test_a_scale_that_cannot_be_right_counts_as_unknown(made, hands, factor):
+    model, scale = predict.load(made / "ridge"), float(hands.mm_per_px[0])
+    plain = predict.answer(model, seen(hands, 0), "F")
+    told = predict.answer(model, seen(hands, 0), "F", min(1.0, scale * factor))
+    if scale * factor < 1:
+        assert any("times as long as usual" in each for each in told.warnings)
+    if not told.scale_known:
+        assert told.age_months == pytest.approx(plain.age_months)
+    beyond = predict.answer(model, seen(hands, 0, mm_per_px=factor * 3), "F") if factor > 1 else None
+    if beyond is not None:
+        assert not beyond.scale_known
+        assert any("not that of a radiograph" in each for each in beyond.warnings)
+        assert beyond.age_months == pytest.approx(plain.age_months)
+
+
+def moved(model, months):
+    """The same model, its answers so many months higher."""
+    ridge = model.net.nets["tell"].fitted[-1]
+    ridge.intercept_ = ridge.intercept_ + months
+    return model
+
+
+def test_ages_beyond_a_childs_are_cut_and_told(made, hands):
+    plain = predict.answer(predict.load(made / "ridge"), seen(hands, 0), "F")
+    for months, cut in ((-1000, 0), (1000, predict.OLDEST_MONTHS)):
+        told = predict.answer(moved(predict.load(made / "ridge"), months), seen(hands, 0), "F")
+        assert told.age_months == cut
+        assert told.low_months >= 0
+        assert told.high_months <= predict.OLDEST_MONTHS
+        assert any("the model's own answer was" in each for each in told.warnings)
+        assert len(told.drove) == 5
+        assert max(abs(change) for _, change in told.drove) < 300
+    assert not any("own answer" in each for each in plain.warnings)
+
+
+def test_bones_cut_off_are_not_measured(made, hands):
+    model = predict.load(made / "ridge")
+    plain, hand = predict.answer(model, seen(hands, 0), "F"), check_hand(hands.picture[0])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(predict, "check_hand", lambda picture, name: replace(hand, cut=(14,)))
+        patch.setattr(predict, "N_DROVE", 20)
+        told = predict.answer(model, seen(hands, 0), "F")
+    assert plain.lengths.keys() - told.lengths.keys() == {"DP3"}
+    assert "DP3" not in dict(told.drove)
+    assert len(told.drove) == 19
+    drawing.draw_answer(told, "a.png", "F")
+
+
+def test_bones_that_two_finders_place_differently_are_refused(made, hands):
+    hand = check_hand(hands.picture[0])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(predict, "check_hand", lambda picture, name: replace(hand, place=hand.place + 0.2))
+        with pytest.raises(InputError, match="two finders"):
+            predict.answer(predict.load(made / "ridge"), seen(hands, 0), "F")
+
+
+def test_warnings_of_the_command_are_drawn(run, made, hands, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(drawing, "draw_answer", lambda found, *rest: drawn.append(found) or np.zeros((9, 9, 3), "u1"))
+    pixels = hands.picture[3, 0].astype(np.uint16) * 16
+    source = str(dicom(tmp_path / "a.dcm", pixels, PatientSex="F", PixelSpacing=[0.5, 0.5]))
+    words = (source, "--sex", "M", "--mm-per-px", "0.4", "--json", "--draw", "seen")
+    (told,) = lines(asked(run, made, *words))
+    assert list(drawn[0].warnings) == told["warnings"]
+    assert sum("--sex says M" in each or "--mm-per-px says 0.4" in each for each in drawn[0].warnings) == 2
+
+
+def test_all_warnings_fit_into_the_picture(made, hands):
+    found = predict.answer(predict.load(made / "ridge"), seen(hands, 0), "F", told=("words and words " * 40,) * 5)
+    assert drawing.draw_answer(found, "a.png", "F").shape[0] > 1100
+
+
+def copied(made, folder):
+    folder.mkdir()
+    for path in (made / "ridge").iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    return folder
+
+
+def test_a_model_folder_without_a_file_or_name(run, made, hands, tmp_path):
+    source = save(tmp_path / "a.png", hands.picture[0, 0])
+    (copied(made, tmp_path / "less") / "tell.skops").unlink()
+    assert "no file tell.skops" in refused(run("predict", "age", "--model", tmp_path / "less", source, "--sex", "F"))
+    told = refused(run("predict", "age", "--model", "m" * 300, source, "--sex", "F"))
+    assert "File name too long" in told
+    assert "File name too long" in refused(asked(run, made, "n" * 300, source, "--sex", "F"))
 
 
 def test_scores(run, made, tmp_path):
@@ -249,6 +424,16 @@ def test_scores_on_what_it_was_made_from_are_told(run, made):
     assert f"warning: {N} of {N} radiographs are among those" in done.stderr
     (told,) = lines(done)
     assert told["mae_months"] < told["trivial_mae_months"]
+
+
+def test_no_score_where_all_are_refused(run, made, tmp_path):
+    shown = world.draw(2, 9)
+    shown.picture[:] = 30
+    shown.picture[:, 0, 100:120] = 200
+    folder = write_folder(tmp_path / "other", shown)
+    done = run("eval", "age", "--model", made / "ridge", "--data", folder, "--json")
+    assert "none of 2 radiographs was answered" in refused(done)
+    assert lines(done)[0]["n_refused"] == 2
 
 
 def test_many_radiographs_tell_the_time_left(run, made, tmp_path, monkeypatch):

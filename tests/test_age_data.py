@@ -1,4 +1,5 @@
 import csv
+import shutil
 
 import numpy as np
 import pytest
@@ -183,7 +184,8 @@ def test_radiographs_of_a_folder_become_a_supply(hands, tmp_path):
     assert not supply.present["landmarks"][[row_of(supply, hands.age_months[row]) for row in range(20, 50)]].any()
 
 
-def test_stated_scales_give_landmarks_in_true_mm(hands, tmp_path):
+def test_stated_scales_give_landmarks_in_true_mm(tmp_path):
+    hands = world.draw(31, 5, px=400)  # of less than 1 mm
     supply = real_supply([challenge(tmp_path / "a", hands, range(31), 10, scale=True)])
     for row in range(10):
         at = row_of(supply, hands.age_months[row])
@@ -214,6 +216,48 @@ def test_radiographs_are_read_once_and_again_when_they_change(hands, tmp_path, m
     labels = (folder / "labels.csv").read_text().replace("True", "False")
     (folder / "labels.csv").write_text(labels)
     assert real_supply([folder]).digest != supply.digest
+
+
+def test_a_radiograph_is_never_there_twice(hands, tmp_path, capsys):
+    folder = challenge(tmp_path / "a", hands, range(30), 10)
+    once = real_supply([folder])
+    assert "there already" not in capsys.readouterr().err
+    assert real_supply([folder, folder]).digest == once.digest
+    copied = shutil.copytree(folder, tmp_path / "b")
+    assert real_supply([folder, copied]).digest == once.digest
+    assert "30 of 60 radiographs are there already" in capsys.readouterr().err
+
+
+def whose(folder, children):
+    """The same radiographs with a column that says whose they are."""
+    header, *lines = (folder / "labels.csv").read_text().split()
+    lines = [f"{line},{child}" for line, child in zip(lines, children, strict=True)]
+    (folder / "labels.csv").write_text("\n".join([f"{header},child", *lines]) + "\n")
+    return folder
+
+
+def test_a_child_is_never_in_two_splits(hands, tmp_path):
+    children = [f"c{k % 15}" for k in range(45)] + [""] * 5
+    folder = whose(challenge(tmp_path / "a", hands, range(50), 10), children)
+    supply = real_supply([folder])
+    places = {}
+    for row, child in enumerate(children):
+        at = row_of(supply, hands.age_months[row])
+        places.setdefault(child, set()).add((int(supply.splits[at]), int(supply.groups[at, 0])))
+    assert all(len(places[f"c{k}"]) == 1 for k in range(15))
+    assert len(places[""]) == 5
+    assert all(len(supply.rows(split, "landmarks")) for split in ("train", "validation", "test"))
+
+
+def test_too_few_children_are_told(hands, tmp_path):
+    for n in (11, 12):
+        children = [f"c{k % n}" for k in range(40)]
+        folder = whose(challenge(tmp_path / f"{n}", hands, range(40), 12), children)
+        if n < 12:
+            with pytest.raises(InputError, match=r"radiographs of 11 children\n.*12 at least"):
+                real_supply([folder])
+        else:
+            assert "landmarks" in real_supply([folder]).fields
 
 
 def test_too_few_radiographs_are_told(hands, tmp_path):

@@ -1,4 +1,5 @@
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 from PIL import Image
 
 from seamwise.errors import InputError
-from seamwise.systems.age.folder import FINGERS, LANDMARKS, read_folder
+from seamwise.systems.age.folder import FINGERS, LANDMARKS, once, read_folder
 
 HANDS = Path(os.environ.get("SEAMWISE_DATA", Path(__file__).parents[2] / "shared/data")) / "hands"
 HEADER = "id,boneage,male\n"
@@ -72,9 +73,77 @@ def test_ages_in_years_become_months(tmp_path):
         assert [r.age_months for r in folder.records] == [factor * k / 2 for k in range(1, 31)]
         (warning,) = folder.warnings
         assert told in warning
-    few = read_folder(table(tmp_path, "id,boneage,sex\n1,8,M\n2,9,F\n"))
-    assert [r.age_months for r in few.records] == [8, 9]
-    assert few.warnings == ()
+
+
+def test_few_young_ages_are_months_and_told(tmp_path):
+    pictures(tmp_path, *(f"{k}.png" for k in range(1, 5)))
+    for name, warned in (
+        ("boneage", r"above 9; taken for months; are they years\? .* boneage_years, otherwise boneage_months"),
+        ("boneage_months", r"above 9 months; are they years\?"),
+    ):
+        few = read_folder(table(tmp_path, f"id,{name},sex\n1,8,M\n2,9,F\n3,7,F\n"))
+        assert [r.age_months for r in few.records] == [8, 9, 7]
+        (warning,) = few.warnings
+        assert re.search(warned, warning)
+    assert read_folder(table(tmp_path, "id,boneage,sex\n1,8,M\n2,21,F\n")).warnings == ()
+    with pytest.raises(InputError, match=r"column boneage: months or years\?\n.*3 ages(.*\n)*.*boneage_years"):
+        read_folder(table(tmp_path, "id,boneage,sex\n1,8,M\n2,9.5,F\n3,7,F\n"))
+    two = read_folder(table(tmp_path, "id,boneage,sex\n1,8,M\n2,9.5,F\n3,,F\n"))
+    assert len(two.warnings) == 1
+    assert [r.age_months for r in two.records] == [8, 9.5, None]
+
+
+def test_rows_without_a_sex_are_left_out_and_told(tmp_path):
+    pictures(tmp_path, "1.png", "2.png", "3.png")
+    for header, sex in ((HEADER, "1.0"), ("id,boneage,sex\n", "M")):
+        folder = read_folder(table(tmp_path, header + f"1,94,\n2,94,{sex}\n3,94,NaN\n4,94,\n5,94,{sex}\n"))
+        assert [(record.id, record.sex) for record in folder.records] == [("2", "M")]
+        assert folder.warnings == (
+            "labels.csv: 2 of 5 ids have no radiograph and are left out: 4, 5",
+            "labels.csv: 2 of 5 ids have no sex and are left out: 1, 3",
+        )
+
+
+def test_ids_as_pandas_writes_them(tmp_path):
+    pictures(tmp_path, "1377.png", "1378.0.png")
+    table(tmp_path, HEADER + "1377.0,94,1\n1378.0,95,0\n")
+    keypoints(tmp_path, ["1377.0,0,0,9,9" + ",5" * 42])
+    one, two = read_folder(tmp_path).records
+    assert [(r.id, r.path.name) for r in (one, two)] == [("1377", "1377.png"), ("1378", "1378.0.png")]
+    assert one.landmarks is not None
+
+
+@pytest.mark.parametrize("column", ["patient_id", "Patient", "child"])
+def test_whose_hand_it_is_is_read(tmp_path, column):
+    pictures(tmp_path, *(f"{k}.png" for k in range(1, 5)))
+    table(tmp_path, f"id,boneage,male,{column}\n1,94,1,7.0\n2,95,1,7\n3,95,1,\n4,95,1,a\n")
+    assert [record.child for record in read_folder(tmp_path).records] == ["7", "7", None, "a"]
+
+
+def test_a_file_that_is_there_again_is_taken_once(tmp_path):
+    for name, shade in (("1.png", 1), ("2.png", 2), ("below/1.png", 1), ("below/3.png", 3)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("L", (4, 4), shade).save(tmp_path / name)
+    table(tmp_path / "below", "id,boneage,male,child\n1,94,1,a\n3,94,1,b\n")
+    below = read_folder(tmp_path / "below").records
+    (tmp_path / "below/1.png").rename(tmp_path / "below/4.png")
+    above = read_folder(table(tmp_path, HEADER + "1,94,1\n2,94,1\n3,94,1\n")).records
+    (tmp_path / "below/4.png").rename(tmp_path / "below/1.png")
+    kept = once([*above, *below])
+    assert [(record.id, record.child) for record in kept] == [("1", "a"), ("2", None), ("3", "b")]
+    assert once([*above, *above]) == above
+
+
+def test_a_folder_that_may_not_be_looked_at_is_refused(tmp_path, monkeypatch):
+    with pytest.raises(InputError, match=r"cannot be read\n.*name too long"):
+        read_folder(tmp_path / ("long" * 90))
+
+    def denied(_):
+        raise PermissionError(13, "Permission denied", str(tmp_path / "below"))
+
+    monkeypatch.setattr(os, "scandir", denied)
+    with pytest.raises(InputError, match=r"below: cannot be read\n.*Permission denied"):
+        read_folder(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +151,13 @@ def test_ages_in_years_become_months(tmp_path):
     [
         (HEADER + "1,94,2\n", "labels.csv, line 2, column male: unknown sex\n.*'2'"),
         ("id,boneage,sex\n1,94,x\n", "line 2, column sex: unknown sex"),
-        (HEADER + "1,94,\n", "line 2, column male: unknown sex\n.*''"),
+        (HEADER + "1,94,2.0\n", "line 2, column male: unknown sex\n.*'2.0'"),
+        (HEADER + "1,1_0_0,1\n", "line 2, column boneage: no number\n.*'1_0_0'"),
+        (
+            "id,boneage,sex,mm_per_px\n1,94,F,1.5\n",
+            "labels.csv, line 2, column mm_per_px: no scale.*\n.*1.5 mm\n.*0.01",
+        ),
+        ("id,boneage,sex,mm_per_px\n1,94,F,.001\n", "line 2, column mm_per_px: no scale"),
         (HEADER + "1,94,1\n\n2,-1,1\n", "line 4, column boneage: no bone age\n.*-1 months"),
         (HEADER + "1,301,1\n", "line 2, column boneage: no bone age\n.*301 months"),
         ("id,boneage_years,sex\n1,26,F\n", "line 2, column boneage_years: no bone age\n.*26 years"),

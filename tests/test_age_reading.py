@@ -108,7 +108,9 @@ def test_no_radiographs_are_refused_by_name(tmp_path):
     save(tmp_path / "long.png", HAND[:, :149])
     colours = np.random.default_rng(0).integers(0, 255, (200, 200, 3), dtype=np.uint8)
     save(tmp_path / "photo.png", colours)
-    for name in ("two.tif", "two.gif", "two.png"):
+    save(tmp_path / "one.gif", HAND)
+    save(tmp_path / "one.webp", HAND)
+    for name in ("two.tif", "two.png"):
         save(tmp_path / name, HAND, save_all=True, append_images=[Image.fromarray(255 - HAND)])
     told = {
         "none.jpg": "no such file",
@@ -116,21 +118,46 @@ def test_no_radiographs_are_refused_by_name(tmp_path):
         "empty.jpg": "0 bytes",
         "text.jpg": "starts with b'<html>not fo'",
         "link.jpg": "leads nowhere",
-        "text.dcm": "cut short or damaged|no DICOM|no picture",
-        "zeros.dcm": "cut short or damaged|no DICOM|no picture",
+        "text.dcm": "no DICOM file\n.*300 bytes",
+        "zeros.dcm": "no DICOM file",
+        f"{'long' * 90}.png": "cannot be read\n.*name too long",
         "black.png": "shows nothing",
         "white.tif": "shows nothing",
         "nan.tif": "shows nothing",
         "small.png": "100 x 127 px",
         "long.png": "too long for a hand",
         "photo.png": "in colour",
-    } | {f"two.{suffix}": "2 pictures" for suffix in ("tif", "gif", "png")}
+        "one.gif": "not read\n.*GIF\n.*PNG, JPEG, TIFF, BMP or DICOM",
+        "one.webp": "not read\n.*WEBP",
+    } | {f"two.{suffix}": "2 pictures" for suffix in ("tif", "png")}
     for name, text in told.items():
         with pytest.raises(InputError, match=text) as caught:
             read_radiograph(tmp_path / name)
         assert str(tmp_path / name) in str(caught.value)
         assert "expected" in str(caught.value)
         assert "remedy" in str(caught.value)
+
+
+def test_a_faint_radiograph_is_stretched_and_told(tmp_path):
+    faint = (100 + HAND / 10).astype(np.uint8)
+    read = read_radiograph(save(tmp_path / "a.png", faint), px=600)
+    assert np.corrcoef(read.pixels.ravel(), HAND.ravel())[0, 1] > 0.98
+    assert (read.pixels.min(), read.pixels.max()) == (0, 255)
+    (warning,) = read.warnings
+    assert warning.startswith("faint: ")
+    enough = (100 + HAND / 5).astype(np.uint8)
+    read = read_radiograph(save(tmp_path / "b.png", enough), px=600)
+    assert np.array_equal(read.pixels, enough)
+    assert read.warnings == ()
+
+
+def test_a_file_that_may_not_be_looked_at_is_refused(tmp_path, monkeypatch):
+    def denied(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "stat", denied)
+    with pytest.raises(InputError, match=r"a\.png: cannot be read\n.*Permission denied"):
+        read_radiograph(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "tif"])
@@ -258,7 +285,44 @@ def test_sex_and_body_part_are_read_or_told(tmp_path):
     for part in ("HAND", "LEFT WRIST", "EXTREMITY", "UP_EXM HAND", "", None):
         assert read_radiograph(dicom(tmp_path / "a.dcm", BodyPartExamined=part)).warnings == ()
     (warning,) = read_radiograph(dicom(tmp_path / "a.dcm", BodyPartExamined="MAIN G")).warnings
-    assert "MAIN G" in warning
+    assert warning == "the file gives a body part that is not known; read as a hand"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"BodyPartExamined": "DOE JANE"},
+        {"BodyPartExamined": "CHEST OF DOE"},
+        {"Modality": "DOE"},
+        {"PhotometricInterpretation": "DOE"},
+        {"PatientSex": "DOE"},
+    ],
+)
+def test_free_text_is_not_told(tmp_path, fields):
+    path = dicom(tmp_path / "a.dcm", **fields)
+    try:
+        told = " ".join(read_radiograph(path).warnings)
+    except InputError as error:
+        told = str(error)
+    assert "known" in told or "body part CHEST" in told
+    assert "DOE" not in told
+
+
+def test_a_transfer_syntax_that_is_not_known_is_not_told(tmp_path):
+    path = dicom(tmp_path / "a.dcm")
+    path.write_bytes(path.read_bytes().replace(b"1.2.840.10008.1.2.1\0", b"1.2.666.777.888.1.1\0"))
+    with pytest.raises(InputError, match=r"cannot be decoded here\n.*a transfer syntax that is not known") as caught:
+        read_radiograph(path)
+    assert "666.777" not in str(caught.value)
+
+
+def test_a_dicom_file_without_its_mark_is_read(tmp_path):
+    whole = dicom(tmp_path / "a.dcm", syntax=pydicom.uid.ImplicitVRLittleEndian)
+    data = pydicom.dcmread(whole)
+    bare = pydicom.dataset.Dataset({one.tag: one for one in data})  # neither mark nor file meta
+    pydicom.dcmwrite(tmp_path / "b.dcm", bare, implicit_vr=True, little_endian=True, enforce_file_format=False)
+    assert (tmp_path / "b.dcm").read_bytes()[128:132] != b"DICM"
+    assert np.array_equal(read_radiograph(tmp_path / "b.dcm").pixels, read_radiograph(whole).pixels)
 
 
 @pytest.mark.parametrize(

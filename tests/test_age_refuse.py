@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from seamwise.errors import InputError
-from seamwise.systems.age import world
+from seamwise.systems.age import refuse, world
 from seamwise.systems.age.data import framed
 from seamwise.systems.age.reading import read_radiograph
-from seamwise.systems.age.refuse import NO_HAND, check_hand, look
+from seamwise.systems.age.refuse import DARK, NO_HAND, check_hand, look
 
 DATA = Path(os.environ.get("SEAMWISE_DATA", Path(__file__).parents[2] / "shared/data"))
 PX = 512
@@ -107,10 +107,29 @@ def test_a_small_picture_in_its_frame_is_looked_at_enlarged(hands):
     for picture, place in zip(hands.picture[:4], hands.landmarks_px, strict=False):
         framed_small = np.zeros((1, PX, PX), np.uint8)
         framed_small[0, 140:310, 40:210] = cv2.resize(picture[0], (170, 170), interpolation=cv2.INTER_AREA)
+        content = np.argwhere(framed_small[0] > DARK)
+        (top, left), (bottom, right) = content.min(0), content.max(0) + 1
         hand = check_hand(framed_small)
-        assert np.array_equal(hand.picture, framed_small)
-        where = place / PX * 170 + (40, 140)
-        assert np.linalg.norm((hand.place + 1) * PX / 2 - where, axis=1).mean() < 8
+        assert hand.zoom == pytest.approx(PX / max(bottom - top, right - left))
+        middle = np.array([left + right, top + bottom]) / 2
+        where = (place / PX * 170 + (40, 140) - middle) * hand.zoom + PX / 2
+        assert np.linalg.norm((hand.place + 1) * PX / 2 - where, axis=1).mean() < 16
+        assert any("a small picture" in each for each in hand.warnings)
+
+
+def test_a_hand_of_few_pixels_is_refused(hands):
+    tiny = np.zeros((1, PX, PX), np.uint8)
+    tiny[0, 200:310, 200:310] = cv2.resize(hands.picture[0, 0], (110, 110), interpolation=cv2.INTER_AREA)
+    assert "too small" in why(tiny)
+
+
+def test_a_finger_that_leaves_what_was_exposed_before_its_tip_is_cut(hands):
+    picture, place = hands.picture[0].copy(), check_hand(hands.picture[0]).place
+    assert check_hand(picture).cut == ()
+    middle = ((place[[13, 14]] + 1) / 2 * PX).mean(0)
+    cv2.circle(picture[0], tuple(middle.round().astype(int).tolist()), 12, 0, -1)
+    assert refuse._at_edge(picture, place) == (14,)
+    assert refuse._at_edge(np.zeros_like(picture), place) == refuse.TIPS
 
 
 @pytest.mark.parametrize("n_quarters", [1, 2, 3])

@@ -271,6 +271,11 @@ def load_model(folder: str | Path, task: Task | str | None = None) -> Model:
     for name, own in net.nets.items():
         mine = {k.removeprefix(f"{name}."): v for k, v in weights.items() if k.startswith(f"{name}.")}
         if isinstance(own, EstimatorNet):
+            if name not in estimators:
+                remedy = "copy the whole folder again, or train it again"
+                raise ModelError(
+                    f"{folder}: no file {name}.skops", expected="an estimator of that stage", remedy=remedy
+                )
             own.fitted = estimators[name]
         elif mine or own.state_dict():
             load_weights(f"{folder}, stage {name}", own, mine)
@@ -294,9 +299,15 @@ def replace_folder(new: Path, place: Path) -> None:
 def record_of(folder: Path) -> ModelRecord:
     """What `model.json` says. Raises ModelError."""
     path = folder / "model.json"
-    if not path.is_file():
-        raise ModelError(f"{folder}: no model folder", given="no model.json", expected="a folder that `train` wrote")
-    return read_record(path, ModelRecord, FORMAT, ModelError, "train it again, or use the version that wrote it")
+    try:
+        if not path.is_file():
+            raise ModelError(
+                f"{folder}: no model folder", given="no model.json", expected="a folder that `train` wrote"
+            )
+        return read_record(path, ModelRecord, FORMAT, ModelError, "train it again, or use the version that wrote it")
+    except OSError as error:
+        given = error.strerror or str(error)
+        raise ModelError(f"{folder}: cannot be read", given=given, expected="a folder that `train` wrote") from None
 
 
 def read_item(task: Task, path: Path) -> Item:

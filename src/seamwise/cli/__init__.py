@@ -2,6 +2,7 @@
 
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 
 import typer
 
@@ -41,6 +42,9 @@ def _run(words: list[str]) -> None:
 
 def main() -> None:
     """Run the command line; the user's mistakes end with exit code 2 and no traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file's name may hold what a terminal cannot show
     try:
         _run(sys.argv[1:])
     except SeamwiseError as error:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import sys
 import time
 from contextlib import redirect_stdout
@@ -9,20 +10,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any, Final, final
 
-import cv2
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from seamwise.errors import InputError, SeamwiseError
+from seamwise.errors import InputError, SeamwiseError, StorageError
 from seamwise.model import Model
-from seamwise.systems.age.predict import Answer, answer, in_words, load
+from seamwise.systems.age.predict import SCALES_MM, Answer, answer, in_words, load
 from seamwise.systems.age.reading import Radiograph, read_radiograph
-from seamwise.trial import storage_error, write_whole
+from seamwise.trial import write_whole
 
 SHOW_AFTER_S, SHOW_EVERY_S = 2.0, 10.0
 SEXES: Final = {"f": "F", "female": "F", "m": "M", "male": "M"}
-SCALES_MM: Final = (0.01, 5.0)  # of a pixel
+DRAWING: Final = ".bones.png"  # the end of a drawing's name
 
 _options: dict[str, Any] = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": None}
 _predict, _eval = typer.Typer(**_options), typer.Typer(**_options)
@@ -45,13 +45,14 @@ def predict(
 ) -> None:
     """Bone age from radiographs of a hand, with an interval, the bones' lengths and what drove the estimate.
 
-    A file that cannot be read, or shows no hand, is named, and the others go on.
+    A file that cannot be read, or shows no hand, is named, and the others go on. Pictures of the bones are called
+    NAME.bones.png.
 
     Example: seamwise predict age --model model/ hand.png --sex F --mm-per-px 0.14 --draw seen/
     """
     given_sex = _checked_sex(sex)
     _check_scale(mm_per_px)
-    places = _Places(draw, files)
+    places = _Places(draw)
     with redirect_stdout(sys.stderr):
         loaded = _loaded(model)
     n_failed = 0
@@ -59,20 +60,21 @@ def predict(
         for n_done, path in enumerate(files, start=1):
             try:
                 with redirect_stdout(sys.stderr):
-                    seen = read_radiograph(path)
+                    seen = _read(path)
                     own, told = _sex_of(path, seen, given_sex)
-                    found = answer(loaded, seen, own, mm_per_px, str(path))
+                    told += _scale_told(seen, mm_per_px)
+                    found = answer(loaded, seen, own, mm_per_px, str(path), told)
             except InputError as error:
                 n_failed += 1
                 _fail(path, error, as_json)
                 continue
-            _say(path, found, told + _scale_told(seen, mm_per_px), as_json)
-            place = places.of(path)
-            if place is not None:
-                from seamwise.systems.age.drawing import draw_answer
-
-                _, encoded = cv2.imencode(".png", draw_answer(found, path.name, own)[..., ::-1])
-                write_whole(place, bytes(encoded.tobytes()))
+            try:
+                places.draw(path, found, own)
+                undrawn = None
+            except StorageError as error:
+                n_failed += 1
+                undrawn = error
+            _say(path, found, undrawn, as_json)
             steps.at(n_done, len(files))
     if n_failed:
         raise typer.Exit(2)
@@ -108,6 +110,9 @@ def evaluate(
             )
     scores = scoring.scores(loaded, records, ages)
     print(json.dumps(scores) if as_json else scoring.table(scores))
+    if scores["n_refused"] == len(records):
+        remedy = "see above what was wrong with each"
+        raise InputError(f"none of {len(records):,} radiographs was answered: there is no score", remedy=remedy)
 
 
 def _loaded(folder: Path) -> Model:
@@ -146,18 +151,32 @@ def _scale_told(seen: Radiograph, given: float | None) -> tuple[str, ...]:
     return (f"the file says {seen.mm_per_px:.4g} mm a pixel, --mm-per-px says {given:.4g}; that was taken",)
 
 
+def _read(path: Path) -> Radiograph:
+    try:
+        return read_radiograph(path)
+    except OSError as error:
+        remedy = "check the name, or copy the radiograph again"
+        raise InputError(f"{path}: cannot be read", given=error.strerror or str(error), remedy=remedy) from error
+
+
 def _fail(path: Path, error: SeamwiseError, as_json: bool) -> None:
-    text = str(error) if str(path) in str(error) else f"{path}: {error}"
+    text = _named(path, error)
     print(f"error: {text}", file=sys.stderr)
     if as_json:
         print(json.dumps({"file": str(path), "error": text}), flush=True)
 
 
-def _say(path: Path, found: Answer, told: tuple[str, ...], as_json: bool) -> None:
-    flat = found.flat()
-    flat["warnings"] = [*told, *found.warnings]
+def _named(path: Path, error: SeamwiseError) -> str:
+    return str(error) if str(path) in str(error) else f"{path}: {error}"
+
+
+def _say(path: Path, found: Answer, undrawn: StorageError | None, as_json: bool) -> None:
+    """The answer; and the error where it could not be drawn."""
+    if undrawn is not None:
+        print(f"error: {_named(path, undrawn)}", file=sys.stderr)
     if as_json:
-        print(json.dumps({"file": str(path), **flat}), flush=True)
+        failed = {} if undrawn is None else {"error": _named(path, undrawn)}
+        print(json.dumps({"file": str(path), **found.flat(), **failed}), flush=True)
         return
     within = "no interval known"
     if found.low_months is not None and found.high_months is not None:
@@ -173,37 +192,56 @@ def _say(path: Path, found: Answer, told: tuple[str, ...], as_json: bool) -> Non
     if found.drove:
         drove = ", ".join(f"{bone} {months:+.1f}" for bone, months in found.drove)
         print(f"  drove the estimate (months): {drove}")
-    for warning in flat["warnings"]:
+    for warning in found.warnings:
         print(f"  warning: {warning}")
     sys.stdout.flush()
 
 
 @final
 class _Places:
-    """Where pictures go: each file its own, also where two have one name, and none in the place of a radiograph.
+    """Where pictures go: each file its own, also where two have one name; only an earlier drawing is replaced.
 
-    Raises InputError where the folder cannot be made.
+    Raises StorageError where the folder cannot be made, InputError where it is none.
     """
 
-    def __init__(self, folder: Path | None, kept: list[Path]) -> None:
-        self._folder, self._taken = folder, {path.resolve() for path in kept}
+    def __init__(self, folder: Path | None) -> None:
+        self._folder, self._taken = folder, set[str]()
         try:
             if folder is not None:
                 folder.mkdir(parents=True, exist_ok=True)
         except FileExistsError:
             raise InputError(f"--draw {folder}: is no folder", remedy="give another folder") from None
         except OSError as error:
-            raise storage_error(folder or Path(), error) from error
+            raise _undrawn(f"--draw {folder}", error) from error
 
-    def of(self, path: Path) -> Path | None:
+    def draw(self, path: Path, found: Answer, sex: str) -> None:
+        """Write the drawing of a file's answer. Raises StorageError."""
         if self._folder is None:
-            return None
-        place, number = self._folder / f"{path.stem}.png", 1
-        while place.resolve() in self._taken:
+            return
+        from seamwise.systems.age.drawing import draw_answer, encoded
+
+        place = self._folder / f"{path.stem}{DRAWING}"
+        try:
+            place = self._place(path.stem)
+            write_whole(place, encoded(draw_answer(found, path.name, sex)))
+        except (OSError, StorageError) as error:
+            raise _undrawn(f"{place}", error) from error
+
+    def _place(self, stem: str) -> Path:
+        from seamwise.systems.age.drawing import is_drawing
+
+        place, number = Path(self._folder or ".", f"{stem}{DRAWING}"), 1
+        while str(place).casefold() in self._taken or (os.path.lexists(place) and not is_drawing(place)):
             number += 1
-            place = self._folder / f"{path.stem}-{number}.png"
-        self._taken.add(place.resolve())
+            place = place.with_name(f"{stem}-{number}{DRAWING}")
+        self._taken.add(str(place).casefold())
         return place
+
+
+def _undrawn(where: str, error: OSError | StorageError) -> StorageError:
+    cause = error if isinstance(error, OSError) else error.__cause__
+    given = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(error)
+    return StorageError(f"{where}: the drawing cannot be written", given=given, remedy="give another folder to --draw")
 
 
 @final

@@ -13,9 +13,10 @@ from rich.progress import track
 
 from seamwise import Supply
 from seamwise.errors import InputError
-from seamwise.shapes import Float, NDArray, UInt8
+from seamwise.shapes import Float, Int, NDArray, UInt8
 from seamwise.systems.age import world
-from seamwise.systems.age.folder import Record, read_folder
+from seamwise.systems.age.checks import check_folder, readable
+from seamwise.systems.age.folder import Record, files_below, once, read_folder
 from seamwise.systems.age.reading import Radiograph, read_radiograph
 from seamwise.systems.age.world import Difficulty
 
@@ -24,8 +25,11 @@ PRICES = {"age": 1.0, "landmarks": 4.0, "plates": 6.0, "carpals": 2.0, "bones": 
 REAL_PX = 512
 SHARES = (0.7, 0.1, 0.2)  # of real radiographs: train, validation, test
 FEWEST, FEWEST_MARKED = 30, 10  # radiographs with an age; with landmarks, below which they teach nothing
+FEWEST_CHILDREN = 12  # below which one of the splits could be empty
 LONG_SIDE_MM = 270.0  # of a picture whose scale nobody states: about that of a film of 24 × 30 cm
-VERSION = 1  # of what is kept in the cache
+# of what is kept in the cache, by the files' paths, sizes and times alone: to be raised by hand when something else
+# is drawn, or read from the same files
+VERSION = 1
 
 # (along, across): a metacarpal's base from its knuckle on the way to the wrist, mean of 910 hands of the Digital Hand
 # Atlas; for radiographs whose other landmarks are known. It is 2 mm from the marked one.
@@ -73,10 +77,15 @@ def real_supply(folders: Sequence[Path]) -> Supply:
     """Radiographs with their ages, some with landmarks; read once, then kept in the user's cache.
 
     A tenth of them, at random but always the same, is for validation, a fifth for the test; and so of those with
-    landmarks. Landmarks that are incomplete, or fewer than ten hands', are left out. Raises InputError.
+    landmarks. Where a column says whose hands they are, children are divided so, and none is in two splits. A file
+    that is there twice is taken once. Landmarks that are incomplete, or fewer than ten children's, are left out.
+    What is kept is found again by the files' paths, sizes and times, and `VERSION`. Raises InputError.
     """
-    files = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
-    stated = repr([(str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns) for path in files])
+    for folder in folders:
+        check_folder(folder)
+    files = sorted(path for folder in folders for path in files_below(folder))
+    with readable(files[0] if files else Path()):
+        stated = repr([(str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns) for path in files])
     named = hashlib.sha256(stated.encode()).hexdigest()[:12]
     return Supply.cached(f"age-real-{VERSION}-{named}", lambda: _real_supply(folders))
 
@@ -87,23 +96,39 @@ def _real_supply(folders: Sequence[Path]) -> Supply:
     for folder, held in zip(folders, read_folders, strict=True):
         for warning in held.warnings:
             told.print(f"warning: {folder}: {warning}", markup=False, soft_wrap=True)
-    records = [record for held in read_folders for record in held.records]
-    aged = [record for record in records if record.age_months is not None]
+    labelled = [record for held in read_folders for record in held.records if record.age_months is not None]
+    aged = once(labelled)
+    where = ", ".join(map(str, folders))
+    if len(aged) < len(labelled):
+        again = f"{len(labelled) - len(aged):,} of {len(labelled):,} radiographs are there already"
+        told.print(f"warning: {where}: {again}, or copies of others, and are left out", markup=False, soft_wrap=True)
     if len(aged) < FEWEST:
-        where = ", ".join(map(str, folders))
         raise InputError(f"{where}: {len(aged)} radiographs with an age", expected=f"{FEWEST} at least, to learn from")
+    whose = _children(aged)
+    n_children = 1 + int(whose.max())
+    if n_children < FEWEST_CHILDREN:
+        raise InputError(f"{where}: radiographs of {n_children} children", expected=f"{FEWEST_CHILDREN} at least")
     read = [_item(r) for r in track(aged, f"reading {len(aged)} radiographs", console=told, transient=True)]
     columns: dict[str, Any] = {name: np.stack([item[name] for item in read]) for name in ("picture", "mm_per_px")}
     columns["sex"] = np.array([record.sex == "M" for record in aged], dtype=np.uint8)
     columns["age"] = np.array([record.age_months for record in aged], dtype=np.float32)
     marked = np.array(["landmarks" in item for item in read])
-    if marked.sum() >= FEWEST_MARKED:
+    marked_children = np.isin(np.arange(n_children), whose[marked])
+    if marked_children.sum() >= FEWEST_MARKED:
         place = np.stack([item.get("landmarks", np.zeros((25, 2), np.float32)) for item in read])
         columns["landmarks"] = np.ma.array(place, mask=np.broadcast_to(~marked[:, None, None], place.shape))
-    split = np.empty(len(aged), dtype="<U10")
-    for rows in (np.flatnonzero(marked), np.flatnonzero(~marked)):
-        split[rows] = _splits(len(rows))
-    return Supply({"radiographs": columns | {"split": split}}, prices={k: v for k, v in PRICES.items() if k in columns})
+    split = np.empty(n_children, dtype="<U10")
+    for some in (np.flatnonzero(marked_children), np.flatnonzero(~marked_children)):
+        split[some] = _splits(len(some))
+    keys = {"split": split[whose]} | ({"group": whose} if any(record.child is not None for record in aged) else {})
+    return Supply({"radiographs": columns | keys}, prices={k: v for k, v in PRICES.items() if k in columns})
+
+
+def _children(records: Sequence[Record]) -> Int[NDArray, " n"]:
+    """Whose hand each is, as a number; a record that does not say it is a child of its own."""
+    number: dict[str | int, int] = {}
+    names = [k if record.child is None else record.child for k, record in enumerate(records)]
+    return np.array([number.setdefault(name, len(number)) for name in names])
 
 
 def _splits(n: int) -> NDArray:

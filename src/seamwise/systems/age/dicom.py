@@ -14,7 +14,7 @@ import numpy as np
 
 from seamwise.errors import InputError
 from seamwise.shapes import Bool, Float, NDArray
-from seamwise.systems.age.checks import check_frames, check_size
+from seamwise.systems.age.checks import check_frames, check_size, readable
 
 RADIOGRAPHS: Final = ("CR", "DX", "RG", "RF", "XA", "OT", "")  # modalities
 MM_PER_PX: Final = (0.01, 1.0)  # what a radiograph's pixels can measure
@@ -26,6 +26,15 @@ _OTHERS = (
     *("FIBULA", "HIP", "PELVIS", "CHEST", "THORAX", "LUNG", "HEART", "RIB", "STERNUM", "CLAVICLE", "SHOULDER"),
     *("HUMERUS", "ELBOW", "SKULL", "HEAD", "NECK", "JAW", "BREAST", "ABDOMEN", "SPINE", "SACRUM", "COCCYX"),
     *("TOOTH", "TEETH", "MANDIBLE", "MAXILLA"),
+)
+# DICOM's defined terms: only these are told; a field of free text may hold what nobody is to read, a name even
+_MODALITIES = (
+    "AR AU BI BMD CD CR CT DG DOC DX ECG EPS ES FID GM HD IO IVUS KO LEN LS MG MR NM OAM OCT OP OPT OT PLAN PR PT PX "
+    "REG RF RG RTDOSE RTIMAGE RTPLAN RTRECORD RTSTRUCT RWV SEG SM SMR SR STAIN TG US VA XA XC"
+)
+_PHOTOMETRIC = (
+    *("MONOCHROME1", "MONOCHROME2", "RGB", "PALETTE COLOR", "HSV", "ARGB", "CMYK", "YBR_FULL", "YBR_FULL_422"),
+    *("YBR_PARTIAL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT"),
 )
 _PLAIN = tuple("1.2.840.10008.1.2" + more for more in ("", ".1", ".2", ".1.99"))  # transfer syntaxes
 
@@ -44,9 +53,12 @@ class Plain:
 def read(path: Path) -> Plain:
     """A DICOM file's radiograph; raises InputError where it holds none of a hand, or none that can be read here."""
     pydicom = _pydicom()
+    with readable(path), path.open("rb") as file:
+        marked = file.read(132)[128:] == b"DICM"
     with _silent():
         try:
             data = pydicom.dcmread(path, force=True)
+            _check_kind(path, data, marked)
             told = _check(path, data)
             mm_per_px, about_scale = _scale(path, data)
             sex, about_sex = _sex(data)
@@ -54,7 +66,7 @@ def read(path: Path) -> Plain:
         except InputError:
             raise
         except Exception as error:  # its text may hold what the file says of the patient
-            raise _damaged(path, type(error).__name__) from None
+            raise (_damaged(path, type(error).__name__) if marked else _no_dicom(path)) from None
     return Plain(pixels, mm_per_px, sex, (*told, *about_scale, *about_sex))
 
 
@@ -85,16 +97,25 @@ def _damaged(path: Path, given: str) -> InputError:
     return InputError(f"{path}: cut short or damaged", given=given, expected="a whole DICOM file", remedy=remedy)
 
 
+def _no_dicom(path: Path) -> InputError:
+    given = f"{path.stat().st_size:,} bytes that do not begin as one"
+    return InputError(f"{path}: no DICOM file", given=given, expected="DICOM", remedy="give the radiograph's file")
+
+
+def _check_kind(path: Path, data: Any, marked: bool) -> None:
+    """Raises InputError where this is no DICOM file: old ones lack its mark, but then they say what they are."""
+    if not len(data) or not (marked or any(name in data for name in ("SOPClassUID", "Modality", "Rows"))):
+        raise _no_dicom(path)
+
+
 def _check(path: Path, data: Any) -> tuple[str, ...]:
     """Raises InputError where this is no single grey radiograph of a hand; gives what one should know of it."""
-    if not len(data):
-        given = f"{path.stat().st_size:,} bytes"
-        raise InputError(f"{path}: no DICOM file", given=given, expected="DICOM", remedy="give the radiograph's file")
     modality = _text(data, "Modality")
     if modality not in RADIOGRAPHS:
         expected = "a radiograph: " + ", ".join(filter(None, RADIOGRAPHS))
         remedy = "give the file of the hand's radiograph"
-        raise InputError(f"{path}: no radiograph", given=f"modality {modality}", expected=expected, remedy=remedy)
+        given = f"modality {modality}" if modality in _MODALITIES.split() else "a modality that is not known"
+        raise InputError(f"{path}: no radiograph", given=given, expected=expected, remedy=remedy)
     if "Rows" not in data or "Columns" not in data:
         given, remedy = "a DICOM file without an image", "give the file of the hand's radiograph"
         raise InputError(f"{path}: no picture in it", given=given, expected="a radiograph", remedy=remedy)
@@ -102,7 +123,8 @@ def _check(path: Path, data: Any) -> tuple[str, ...]:
     check_frames(path, int(data.get("NumberOfFrames") or 1))
     photometric = _text(data, "PhotometricInterpretation")
     if int(data.get("SamplesPerPixel") or 1) != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2"):
-        given, expected = f"photometric interpretation {photometric or 'unknown'}", "MONOCHROME1 or MONOCHROME2"
+        known = photometric if photometric in _PHOTOMETRIC else "that is not known"
+        given, expected = f"photometric interpretation {known}", "MONOCHROME1 or MONOCHROME2"
         remedy = "give the radiograph itself, not a picture made of it"
         raise InputError(f"{path}: not in shades of grey", given=given, expected=expected, remedy=remedy)
     return _check_part(path, _text(data, "BodyPartExamined"))
@@ -110,11 +132,12 @@ def _check(path: Path, data: Any) -> tuple[str, ...]:
 
 def _check_part(path: Path, part: str) -> tuple[str, ...]:
     plain = "".join(letter for letter in part if letter.isalpha())
-    if any(other in plain for other in _OTHERS) and not any(hand in plain for hand in _HANDS[:5]):
+    other = next((other for other in _OTHERS if other in plain), None)
+    if other and not any(hand in plain for hand in _HANDS[:5]):
         remedy = "give a radiograph of a hand; if it is one, correct the file's BodyPartExamined"
-        raise InputError(f"{path}: no hand", given=f"body part {part}", expected="a hand or a wrist", remedy=remedy)
+        raise InputError(f"{path}: no hand", given=f"body part {other}", expected="a hand or a wrist", remedy=remedy)
     known = not plain or any(hand in plain for hand in _HANDS)
-    return () if known else (f"the body part is given as {part}; read as a hand",)
+    return () if known else ("the file gives a body part that is not known; read as a hand",)
 
 
 def _text(data: Any, name: str) -> str:
@@ -182,13 +205,14 @@ def _decoded(path: Path, data: Any, pydicom: Any) -> NDArray:
     except Exception as error:
         if compressed:
             raise _compressed(path, syntax) from None
-        raise _damaged(path, f"{path.stat().st_size:,} bytes: {error}") from None
+        raise _damaged(path, f"{path.stat().st_size:,} bytes: {type(error).__name__}") from None
 
 
 def _compressed(path: Path, syntax: Any) -> InputError:
+    name = getattr(syntax, "name", syntax)
     return InputError(
         f"{path}: its compressed pixels cannot be decoded here",
-        given=f"transfer syntax {getattr(syntax, 'name', 'unknown')} ({syntax})",
+        given=f"transfer syntax {name} ({syntax})" if name != str(syntax) else "a transfer syntax that is not known",
         expected="a whole file, in a transfer syntax that an installed package decodes",
         remedy="pip install 'pylibjpeg[all]', or decompress it: gdcmconv --raw IN.dcm OUT.dcm; or copy it again",
     )

@@ -2,23 +2,26 @@
 
 import textwrap
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from seamwise.errors import InputError
 from seamwise.shapes import Float, NDArray, Shaped, UInt8
 from seamwise.systems.age.data import framed
 from seamwise.systems.age.growth import BONES
-from seamwise.systems.age.predict import WRIST_NAME, Answer, in_words
+from seamwise.systems.age.predict import WRIST_NAME, Answer, in_words, mm_per_px_of
 from seamwise.systems.age.reading import read_radiograph
 from seamwise.systems.age.refuse import check_hand
 from seamwise.systems.age.shape import BONE_ENDS, WRIST
 from seamwise.task import Item
 
 REPORT_PX, WHOLE_PX, PANEL_PX = 320, 1024, 400
+DRAWN_BY: Final = "Software", "seamwise predict age"  # stands in each drawing: it may be replaced
 INK, QUIET, PAPER = (240, 242, 245), (158, 166, 178), (18, 21, 27)
 BONE, JOINT, UP, DOWN = (92, 200, 190), (250, 250, 250), (255, 176, 64), (110, 160, 255)
 Colour = tuple[int, int, int]
@@ -36,8 +39,9 @@ def read(path: Path) -> dict[str, Any]:
     if seen.sex is None:
         remedy = f"seamwise predict age --model M --sex F {path}"
         raise InputError(f"{path}: does not say the sex", expected="a DICOM file with it", remedy=remedy)
-    item, _, _ = framed(seen, seen.mm_per_px)
-    return item | {"picture": check_hand(item["picture"], str(path)).picture, "sex": np.uint8(seen.sex == "M")}
+    hand = check_hand(framed(seen)[0]["picture"], str(path))
+    mm_per_px = mm_per_px_of(hand, seen, seen.mm_per_px)
+    return {"picture": hand.picture, "mm_per_px": mm_per_px, "sex": np.uint8(seen.sex == "M")}
 
 
 def tell(written: Item) -> dict[str, Any]:
@@ -65,7 +69,9 @@ def draw_answer(answer: Answer, name: str, sex: str) -> UInt8[NDArray, "height w
     left, top, right, bottom = _crop(answer)
     scale = WHOLE_PX / max(bottom - top, right - left)
     hand = _enlarged(answer.hand.picture, (left, top, right, bottom), scale)
-    height = max(hand.height, 640)
+    name = name.encode("utf-8", "backslashreplace").decode()  # no font has half a character
+    panel = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    height = max(hand.height, 640, round(_panel(panel, 0, answer, name, sex)))
     image = Image.new("RGB", (hand.width + PANEL_PX, height), PAPER)
     image.paste(hand, (0, (height - hand.height) // 2))
     pen = ImageDraw.Draw(image)
@@ -77,6 +83,24 @@ def draw_answer(answer: Answer, name: str, sex: str) -> UInt8[NDArray, "height w
         _lengths(pen, at, answer)
     _panel(pen, hand.width + 28, answer, name, sex)
     return np.asarray(image)
+
+
+def encoded(drawing: UInt8[NDArray, "height width 3"]) -> bytes:
+    """A PNG file that `is_drawing` knows again."""
+    told, file = PngInfo(), BytesIO()
+    told.add_text(*DRAWN_BY)
+    Image.fromarray(drawing).save(file, "PNG", pnginfo=told)
+    return file.getvalue()
+
+
+def is_drawing(path: Path) -> bool:
+    """Whether a file is one of ours."""
+    key, value = DRAWN_BY
+    try:
+        with Image.open(path, formats=("PNG",)) as image:
+            return bool(image.info.get(key) == value)
+    except Exception:  # whatever Pillow raises for what is no PNG file, or a damaged one
+        return False
 
 
 def _crop(answer: Answer) -> tuple[int, int, int, int]:
@@ -128,7 +152,9 @@ def _lengths(pen: ImageDraw.ImageDraw, at: Float[NDArray, "25 2"], answer: Answe
     months = dict(answer.drove)
     side = 1.0 if at[4, 0] > at[WRIST, 0] else -1.0  # away from the thumb
     for bone, (start, end) in zip(BONES, BONE_ENDS, strict=True):
-        length = answer.lengths[bone]
+        length = answer.lengths.get(bone)
+        if length is None:
+            continue
         told = f"{length:.0f}" if answer.scale_known else f"{length:.2f}"
         along = at[end] - at[start]
         normal: Corner = np.array([along[1], -along[0]]) / max(1e-6, float(np.linalg.norm(along)))
@@ -137,7 +163,8 @@ def _lengths(pen: ImageDraw.ImageDraw, at: Float[NDArray, "25 2"], answer: Answe
         _text(pen, (x, y), told, 17, colour, anchor="mm")
 
 
-def _panel(pen: ImageDraw.ImageDraw, x: float, answer: Answer, name: str, sex: str) -> None:
+def _panel(pen: ImageDraw.ImageDraw, x: float, answer: Answer, name: str, sex: str) -> float:
+    """Write all but the hand; how far down it comes."""
     y = 28.0
     for line in _wrapped(name, 34)[:2]:
         _text(pen, (x, y), line, 17, QUIET)
@@ -168,6 +195,7 @@ def _panel(pen: ImageDraw.ImageDraw, x: float, answer: Answer, name: str, sex: s
             _text(pen, (x, y), line, 16, UP)
             y += 21
         y += 8
+    return y + 8
 
 
 def in_full(bone: str) -> str:

@@ -1,10 +1,13 @@
 """A folder of hand radiographs with their ages: the RSNA challenge's layout, or the Digital Hand Atlas's."""
 
 import csv
+import hashlib
 import math
+import os
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, final
 
@@ -12,6 +15,8 @@ import numpy as np
 
 from seamwise.errors import InputError
 from seamwise.shapes import Float, NDArray
+from seamwise.systems.age.checks import check_folder, readable
+from seamwise.systems.age.dicom import MM_PER_PX
 from seamwise.systems.age.reading import SUFFIXES
 
 FINGERS: Final = ("thumb", "index", "middle", "ring", "little")
@@ -27,11 +32,14 @@ ATLAS_MM_PER_PX: Final = 0.1
 _ID = ("id", "image_id", "case_id")
 _MONTHS = ("boneage_months", "bone_age_months", "ground_truth_bone_age_months")
 _YEARS = ("boneage_years", "bone_age_years")
+_CHILD = ("patient_id", "patient", "child")  # the first is the picture's in the Digital Hand Atlas
 _AGE = ("boneage", "bone_age", *_MONTHS, *_YEARS)  # the first two: months, unless they look like years
 _SEX = ("male", "sex", "gender")
 _CODES = {"f": "F", "female": "F", "m": "M", "male": "M"}
 _MALE = {"true": "M", "1": "M", "false": "F", "0": "F"}
-_LOOKS_LIKE_YEARS, _ENOUGH = 20, 20
+_NOTHING = ("", "nan", "na", "n/a", "none", "unknown")  # how tables say that they do not know
+_LOOKS_LIKE_YEARS, _ENOUGH, _A_FEW = 20, 20, 3
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _NAMES = (
     "wrist",
     *(f"{f}{k}" for f in ("thumb", "forefinger", "middle_finger", "ring_finger", "pinky_finger") for k in range(1, 5)),
@@ -48,7 +56,8 @@ class Record:
     """A radiograph's file and what is known of it, by its label files.
 
     `original_px` is (height, width) where the picture was stored smaller. `landmarks` are x and y in pixels of the
-    file's own picture, by `LANDMARKS`, NaN where unknown; `mm_per_px` is that of the same pixels.
+    file's own picture, by `LANDMARKS`, NaN where unknown; `mm_per_px` is that of the same pixels. `child` is whose
+    hand it is, where a column says so.
     """
 
     id: str
@@ -58,6 +67,7 @@ class Record:
     original_px: tuple[int, int] | None = None
     landmarks: Float[NDArray, "25 2"] | None = field(default=None, compare=False)
     mm_per_px: float | None = None
+    child: str | None = None
 
 
 @final
@@ -86,44 +96,77 @@ def read_folder(folder: Path) -> Folder:
 
     A table with an id, a bone age and a sex a row, and a picture or DICOM file named by the id, in the folder or below
     it. `keypoints21.csv` gives landmarks; `payer_37_landmarks.csv` makes it a Digital Hand Atlas, whose ids are the
-    last four digits of `patient_ID`. Raises InputError that names file, line and column.
+    last four digits of `patient_ID`. Rows without a sex are left out, with a warning. Raises InputError that names
+    file, line and column.
     """
-    if not folder.is_dir():
-        given = "a file" if folder.exists() else ""
-        remedy = "check the name"
-        raise InputError(f"{folder}: no such folder", given=given, expected="a folder of radiographs", remedy=remedy)
-    atlas = (folder / ATLAS).is_file()
-    table, ids = _labels(folder, atlas)
-    pictures = _pictures(folder, {key for _, _, key in ids})
+    check_folder(folder)
+    files = [path for path in files_below(folder) if not path.name.startswith(".")]
+    atlas = folder / ATLAS in files
+    table, ids = _labels(folder, files, atlas)
+    pictures = _pictures(folder, files, {key for _, _, key in ids})
     if atlas:
         ids = [labelled for labelled in ids if labelled[2] in pictures]
     _check_twice(table, ids)
     told = _check_pictures(folder, table, [key for _, _, key in ids], pictures)
-    ages, told_too = _ages(table)
+    sexes = {line: _sex(table, line, row) for line, row, _ in ids}
+    without = [key for line, _, key in ids if sexes[line] is None and key in pictures]
+    about_sex = _left_out(table, without, len(ids), "have no sex") if without else ()
+    ages, about_ages = _ages(table)
+    child = table.column(_CHILD[1:] if atlas else _CHILD)
     landmarks = _atlas_landmarks(folder / ATLAS) if atlas else _keypoints(folder / KEYPOINTS)
     records = [
         Record(
             id=key,
             path=pictures[key],
             age_months=ages[line],
-            sex=_sex(table, line, row),
+            sex=sex,
             original_px=_original_px(table, line, row),
             landmarks=landmarks.get(key),
             mm_per_px=ATLAS_MM_PER_PX if atlas else _mm_per_px(table, line, row),
+            child=None if child is None or row[child].lower() in _NOTHING else _whole(row[child]),
         )
         for line, row, key in ids
-        if _sex(table, line, row) and key in pictures
+        if (sex := sexes[line]) is not None and key in pictures
     ]
-    return Folder(tuple(records), (*told, *told_too))
+    return Folder(tuple(records), (*told, *about_sex, *about_ages))
+
+
+def once(records: Sequence[Record]) -> tuple[Record, ...]:
+    """Without those whose file, or a copy of it, came before: folders may overlap, or one be given twice."""
+    paths = {path: path.stat().st_size for path in {record.path.resolve() for record in records}}
+    often = Counter(paths.values())
+    same = {path: path if often[size] == 1 else _digest(path) for path, size in paths.items()}
+    first: dict[Path | bytes, Record] = {}
+    for record in records:
+        before = first.setdefault(same[record.path.resolve()], record)
+        if before.child is None and record.child is not None:
+            first[same[record.path.resolve()]] = replace(before, child=record.child)
+    return tuple(first.values())
+
+
+def _digest(path: Path) -> bytes:
+    return hashlib.sha256(path.read_bytes()).digest()
+
+
+def files_below(folder: Path) -> list[Path]:
+    """The files of a folder and of those in it, sorted. Raises InputError where one of the folders cannot be read."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    with readable(folder):
+        found = [Path(where) / name for where, _, names in os.walk(folder, onerror=fail) for name in names]
+        return sorted(path for path in found if path.is_file())
 
 
 _Labelled = tuple[int, dict[str, str], str]  # line, cells, id
 
 
-def _labels(folder: Path, atlas: bool) -> tuple[_Table, list[_Labelled]]:
+def _labels(folder: Path, files: Sequence[Path], atlas: bool) -> tuple[_Table, list[_Labelled]]:
     """The one table of labels, and each row's id."""
     ids = ("patient_id",) if atlas else _ID
-    table = _the_table(folder, ids, [path for path in _listed(folder.glob("*")) if path.suffix.lower() == ".csv"])
+    tables = [path for path in files if path.parent == folder and path.suffix.lower() == ".csv"]
+    table = _the_table(folder, ids, tables)
     column = table.column(ids)
     assert column is not None
     found = []
@@ -197,26 +240,28 @@ def _cells(path: Path) -> tuple[list[tuple[int, list[str]]], bool]:
         raise InputError(f"{path}: no table", given=str(error), expected=expected, remedy=remedy) from None
 
 
-def _listed(paths: Iterable[Path]) -> list[Path]:
-    return sorted(path for path in paths if path.is_file() and not path.name.startswith("."))
-
-
 def _without_suffix(name: str) -> str:
-    return Path(name).stem if Path(name).suffix.lower() in SUFFIXES else name
+    return _whole(Path(name).stem if Path(name).suffix.lower() in SUFFIXES else name)
 
 
-def _pictures(folder: Path, ids: set[str]) -> dict[str, Path]:
+def _whole(name: str) -> str:
+    """1377 for 1377.0, as pandas writes numbers of a column with an empty cell."""
+    return name[:-2] if re.fullmatch(r"\d+\.0", name) else name
+
+
+def _pictures(folder: Path, files: Sequence[Path], ids: set[str]) -> dict[str, Path]:
     """The file of each id that has one; raises InputError where one has two."""
     found: dict[str, Path] = {}
-    for path in _listed(folder.rglob("*")):
-        if path.suffix.lower() not in SUFFIXES or path.stem not in ids:
+    for path in files:
+        key = _whole(path.stem)
+        if path.suffix.lower() not in SUFFIXES or key not in ids:
             continue
-        if path.stem in found:
-            given = f"{found[path.stem].relative_to(folder)} and {path.relative_to(folder)}"
+        if key in found:
+            given = f"{found[key].relative_to(folder)} and {path.relative_to(folder)}"
             remedy = "move the one that is not meant out of the folder"
-            what = f"{folder}: two radiographs of the id {path.stem}"
+            what = f"{folder}: two radiographs of the id {key}"
             raise InputError(what, given=given, expected="one file an id", remedy=remedy)
-        found[path.stem] = path
+        found[key] = path
     return found
 
 
@@ -238,10 +283,12 @@ def _check_pictures(folder: Path, table: _Table, ids: Sequence[str], pictures: d
         remedy = "put the radiographs into the folder"
         raise InputError(f"{folder}: no radiographs", given=given, expected=expected, remedy=remedy)
     missing = [key for key in ids if key not in pictures]
-    if not missing:
-        return ()
-    examples = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
-    return (f"{table.path.name}: {len(missing):,} of {len(ids):,} ids have no radiograph and are left out: {examples}",)
+    return _left_out(table, missing, len(ids), "have no radiograph") if missing else ()
+
+
+def _left_out(table: _Table, keys: Sequence[str], n: int, why: str) -> tuple[str, ...]:
+    examples = ", ".join(keys[:3]) + (", …" if len(keys) > 3 else "")
+    return (f"{table.path.name}: {len(keys):,} of {n:,} ids {why} and are left out: {examples}",)
 
 
 def _ages(table: _Table) -> tuple[dict[int, float | None], tuple[str, ...]]:
@@ -249,19 +296,7 @@ def _ages(table: _Table) -> tuple[dict[int, float | None], tuple[str, ...]]:
     column = table.column(_AGE)
     assert column is not None
     given = {line: _number(table, line, row, column) for line, row in table.rows}
-    known = [age for age in given.values() if age is not None]
-    told: tuple[str, ...] = ()
-    seems = len(known) >= _ENOUGH and max(known) <= _LOOKS_LIKE_YEARS
-    in_years = column in _YEARS or (seems and column not in _MONTHS)
-    if column in _YEARS:
-        told = (f"{table.path.name}: ages in years, as column {column} says, were converted to months",)
-    elif in_years:
-        told = (
-            f"{table.path.name}: no age in column {column} is above {max(known):g}; taken for years and converted to "
-            "months (name the column boneage_months if they are months)",
-        )
-    elif seems:
-        told = (f"{table.path.name}: no age in column {column} is above {max(known):g} months; are they years?",)
+    in_years, told = _in_years(table, column, [age for age in given.values() if age is not None])
     ages = {line: age if age is None or not in_years else 12 * age for line, age in given.items()}
     for line, age in ages.items():
         if age is not None and not 0 <= age <= MAX_MONTHS:
@@ -271,25 +306,53 @@ def _ages(table: _Table) -> tuple[dict[int, float | None], tuple[str, ...]]:
     return ages, told
 
 
+def _in_years(table: _Table, column: str, ages: Sequence[float]) -> tuple[bool, tuple[str, ...]]:
+    """Whether ages are years, by the column's name or, where it leaves that open, by themselves; what to tell."""
+    if column in _YEARS:
+        return True, (f"{table.path.name}: ages in years, as column {column} says, were converted to months",)
+    if not ages or max(ages) > _LOOKS_LIKE_YEARS:
+        return False, ()
+    seen = f"{table.path.name}: no age in column {column} is above {max(ages):g}"
+    if column in _MONTHS:
+        return False, (f"{seen} months; are they years? Then name the column boneage_years",)
+    if len(ages) >= _ENOUGH:
+        told = "taken for years and converted to months (name the column boneage_months if they are months)"
+        return True, (f"{seen}; {told}",)
+    if len(ages) >= _A_FEW and any(age % 1 for age in ages):
+        what = f"{table.path}, line 1, column {column}: months or years?"
+        given = f"{len(ages)} ages, some with fractions, none above {max(ages):g}"
+        expected = "a column whose name says it"
+        remedy = "name it boneage_years if they are years, boneage_months if they are months"
+        raise InputError(what, given=given, expected=expected, remedy=remedy)
+    told = "taken for months; are they years? Then name the column boneage_years, otherwise boneage_months"
+    return False, (f"{seen}; {told}",)
+
+
 def _number(table: _Table, line: int, row: dict[str, str], column: str) -> float | None:
     text = row[column]
     if not text:
         return None
-    try:
-        number = float(text.replace(",", ".") if table.comma else text)
-    except ValueError:
-        number = math.nan
+    number = _float(text.replace(",", ".") if table.comma else text)
     if not math.isfinite(number):
         what = f"{table.path}, line {line}, column {column}: no number"
         raise InputError(what, given=repr(text), expected="a number, such as 94 or 94.5, or an empty cell")
     return number
 
 
-def _sex(table: _Table, line: int, row: dict[str, str]) -> str:
+def _float(text: str) -> float:
+    """NaN where it is no number; Python would take 1_0_0 for one."""
+    return float(text) if _NUMBER.fullmatch(text.strip()) else math.nan
+
+
+def _sex(table: _Table, line: int, row: dict[str, str]) -> str | None:
+    """None where the row does not say it; raises InputError for a code that is not known."""
     column = table.column(_SEX)
     assert column is not None
     codes = _MALE if column == "male" else _CODES
-    sex = codes.get(row[column].lower())
+    given = _whole(row[column].lower())
+    if given in _NOTHING:
+        return None
+    sex = codes.get(given)
     if sex is None:
         what = f"{table.path}, line {line}, column {column}: unknown sex"
         raise InputError(what, given=repr(row[column]), expected=", ".join(codes), remedy="correct or remove the row")
@@ -304,7 +367,12 @@ def _original_px(table: _Table, line: int, row: dict[str, str]) -> tuple[int, in
 
 
 def _mm_per_px(table: _Table, line: int, row: dict[str, str]) -> float | None:
-    return _positive(table, line, row, "mm_per_px") if "mm_per_px" in table.columns else None
+    number = _number(table, line, row, "mm_per_px") if "mm_per_px" in table.columns else None
+    low, high = MM_PER_PX
+    if number is not None and not low <= number <= high:
+        what = f"{table.path}, line {line}, column mm_per_px: no scale of a radiograph"
+        raise InputError(what, given=f"{number:g} mm", expected=f"{low:g} to {high:g} mm, or an empty cell")
+    return number
 
 
 def _positive(table: _Table, line: int, row: dict[str, str], column: str) -> float | None:
@@ -341,10 +409,7 @@ def _atlas_landmarks(path: Path) -> dict[str, Float[NDArray, "25 2"]]:
     """
     found = {}
     for line, cells in _cells(path)[0]:
-        try:
-            numbers = [float(cell) for cell in cells[1:]]
-        except ValueError:
-            numbers = []
+        numbers = [_float(cell) for cell in cells[1:]]
         if len(numbers) != 2 * 37 or not all(map(math.isfinite, numbers)):
             given, expected = f"{len(cells)} cells", "an id, then x and y of 37 landmarks"
             raise InputError(f"{path}, line {line}: no landmarks", given=given, expected=expected)

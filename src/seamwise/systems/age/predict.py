@@ -1,7 +1,7 @@
 """A model asked about one radiograph: the age with an interval, the bones' lengths, and which bones drove it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -14,15 +14,18 @@ from seamwise.model import Model, load_model, record_of
 from seamwise.pins import Part, behind
 from seamwise.shapes import Float, NDArray, Tensor
 from seamwise.systems.age import growth
-from seamwise.systems.age.data import framed
+from seamwise.systems.age.data import LONG_SIDE_MM, framed
 from seamwise.systems.age.reading import Radiograph
 from seamwise.systems.age.refuse import Hand, check_hand
-from seamwise.systems.age.shape import BONE_ENDS, JOINTS
+from seamwise.systems.age.shape import BONE_ENDS, JOINTS, bone_lengths
 from seamwise.task import Task
 
 N_DROVE = 5
-APART: Final = 0.3  # of a hand's size: landmarks of the model so far from the finder's are told
-ODD_SCALE: Final = 1.35  # times longer or shorter than usual at that age
+SCALES_MM: Final = (0.01, 1.0)  # of a pixel of the file
+APART: Final = 0.3  # of a bone's mean length: landmarks of the model so far from the finder's are refused
+ODD_SCALE, NO_SCALE = 1.35, 2.0  # times longer or shorter than usual at that age: told; then no scale is believed
+OLDEST_MONTHS: Final = 228.0  # bones are mature; higher answers are cut to it
+FAR_BELOW_MONTHS: Final = -12.0
 WRIST_NAME: Final = "wrist"
 MEASURED: Final = ("lengths", "joints", "wrist")
 STARTS: Final = {joint[0]: k for k, joint in enumerate(JOINTS)}
@@ -34,7 +37,8 @@ class Answer:
     """What a model says of a radiograph.
 
     low_months, high_months: of nine in ten, None where the model has too few validation items to tell
-    lengths:  of the bones, by name: in mm where the scale is known, else in mean lengths of the hand's bones
+    lengths:  of the bones, by name: in mm where the scale is known, else in mean lengths of the hand's bones; a bone
+              whose tip is at the edge of the picture has none
     drove:    (bone, by how many months it raised the estimate), the most first
     """
 
@@ -97,22 +101,32 @@ def stand_in(simulated: bool, marked: bool) -> Task:
 @final
 @dataclass(frozen=True)
 class _Asked:
-    """What went into a chain, and what it wrote."""
+    """What went into a chain, and what it wrote; the age as it came out."""
 
     hand: Hand
     fields: dict[str, Tensor]
+    scale_known: bool
+    told: tuple[str, ...] = ()
+
+    @property
+    def raw_months(self) -> float:
+        return float(self.fields["age"][0])
 
     @property
     def age_months(self) -> float:
-        return float(self.fields["age"][0])
+        return min(max(self.raw_months, 0.0), OLDEST_MONTHS)
+
+    @property
+    def half_mm(self) -> float:
+        """Of the picture's side."""
+        return float(self.fields["mm_per_px"][0]) * int(self.hand.picture.shape[-1]) / 2
 
     @property
     def place(self) -> Float[NDArray, "25 2"] | None:
         """The model's own landmarks, from -1 to 1."""
         if "landmarks" not in self.fields:
             return None
-        half = float(self.fields["mm_per_px"][0]) * self.hand.picture.shape[-1] / 2
-        place: Float[NDArray, "25 2"] = (self.fields["landmarks"][0] / half).numpy()
+        place: Float[NDArray, "25 2"] = (self.fields["landmarks"][0] / self.half_mm).numpy()
         return place
 
     @property
@@ -125,57 +139,110 @@ def age_of(model: Model, seen: Radiograph, sex: str, mm_per_px: float | None, na
     return _ask(model, seen, sex, mm_per_px, name).age_months
 
 
-def answer(model: Model, seen: Radiograph, sex: str, mm_per_px: float | None = None, name: str = "picture") -> Answer:
-    """Ask a model about a radiograph; mm_per_px is of the file's pixels. Raises InputError where it shows no hand."""
+def answer(
+    model: Model,
+    seen: Radiograph,
+    sex: str,
+    mm_per_px: float | None = None,
+    name: str = "picture",
+    told: tuple[str, ...] = (),
+) -> Answer:
+    """Ask a model about a radiograph; mm_per_px is of the file's pixels. Raises InputError where it shows no hand.
+
+    told: warnings that the answer is to hold first.
+    """
     asked, within = _ask(model, seen, sex, mm_per_px, name), model.record.validation_q90
-    age, lengths = asked.age_months, asked.lengths_mm
-    scale_known = mm_per_px is not None or seen.mm_per_px is not None
-    told = [*seen.warnings, *asked.hand.warnings, *_odd(asked, sex, scale_known)]
+    age, lengths, hand = asked.age_months, asked.lengths_mm, asked.hand
+    every = [*told, *seen.warnings, *hand.warnings, *asked.told]
     if within is None:
-        told.append("no interval: the model keeps no errors of ten validation items or more; train it again")
-    if lengths is not None and not scale_known:
-        lengths = lengths / lengths.mean()
+        every.append("no interval: the model keeps no errors of ten validation items or more; train it again")
+    whole = [end not in hand.cut for _, end in BONE_ENDS]
+    if lengths is not None and not asked.scale_known:
+        lengths = lengths / lengths[whole].mean()
+    named = {} if lengths is None else dict(zip(growth.BONES, lengths.tolist(), strict=True))
     return Answer(
         age_months=age,
         low_months=None if within is None else max(0.0, age - within),
-        high_months=None if within is None else age + within,
-        scale_known=scale_known,
-        lengths={} if lengths is None else dict(zip(growth.BONES, lengths.tolist(), strict=True)),
-        drove=drove(model, asked.fields, sex),
-        warnings=tuple(told),
-        hand=asked.hand,
+        high_months=None if within is None else min(OLDEST_MONTHS, age + within),
+        scale_known=asked.scale_known,
+        lengths={bone: named[bone] for bone, is_whole in zip(growth.BONES, whole, strict=True) if is_whole and named},
+        drove=drove(model, asked.fields, sex, hand.cut),
+        warnings=tuple(every),
+        hand=hand,
         place=asked.place,
     )
 
 
+def mm_per_px_of(hand: Hand, seen: Radiograph, stated: float | None) -> Float[NDArray, ""]:
+    """Of the hand's picture. stated: of the file's pixels; without it a picture's long side is taken for 270 mm."""
+    if stated is None and hand.zoom != 1:
+        return np.array(LONG_SIDE_MM / hand.picture.shape[-1], dtype=np.float32)
+    return np.array(framed(seen, stated)[0]["mm_per_px"] / hand.zoom, dtype=np.float32)
+
+
 def _ask(model: Model, seen: Radiograph, sex: str, mm_per_px: float | None, name: str) -> _Asked:
-    item, _, _ = framed(seen, mm_per_px if mm_per_px is not None else seen.mm_per_px)
-    hand = check_hand(item["picture"], name)
-    inputs = {"picture": hand.picture, "mm_per_px": item["mm_per_px"], "sex": np.uint8(sex == "M")}
+    """Ask a model, a second time without the scale where that cannot be right."""
+    stated, told = mm_per_px if mm_per_px is not None else seen.mm_per_px, []
+    if stated is not None and not SCALES_MM[0] <= stated <= SCALES_MM[1]:
+        told.append(f"{stated:.4g} mm a pixel is not that of a radiograph: the scale was taken for unknown")
+        stated = None
+    hand = check_hand(framed(seen)[0]["picture"], name)
+    asked = _once(model, hand, mm_per_px_of(hand, seen, stated), sex, stated is not None, name)
+    longer = _longer(asked, sex)
+    if stated is not None and not 1 / NO_SCALE <= longer <= NO_SCALE:
+        told.append(f"bones {longer:.2f} times as long as usual at that age: the scale was taken for unknown")
+        asked = _once(model, hand, mm_per_px_of(hand, seen, None), sex, False, name)
+    elif stated is not None and not 1 / ODD_SCALE < longer < ODD_SCALE:
+        told.append(f"bones {longer:.2f} times as long as usual at that age: is the scale right?")
+    raw = asked.raw_months
+    if raw > OLDEST_MONTHS or raw < FAR_BELOW_MONTHS:
+        told.append(f"the model's own answer was {raw:.0f} months, where there is no bone age: do not rely on it")
+    return replace(asked, told=tuple(told))
+
+
+def _once(model: Model, hand: Hand, mm_per_px: Float[NDArray, ""], sex: str, scale_known: bool, name: str) -> _Asked:
+    inputs = {"picture": hand.picture, "mm_per_px": mm_per_px, "sex": np.uint8(sex == "M")}
     batch = {field: np.asarray(value)[None] for field, value in inputs.items()}
     fields = {field: torch.from_numpy(value) for field, value in (batch | model.predict(batch)).items()}
     if not torch.isfinite(fields["age"]).all():
         raise InputError(f"{name}: the model gives no age", given=f"{fields['age']}", remedy="train it again")
-    return _Asked(hand, fields | {"age": fields["age"].clamp_min(0)})
+    asked = _Asked(hand, fields, scale_known)
+    apart = _apart(asked)
+    if apart > APART:
+        raise InputError(
+            f"{name}: its bones are not found for sure",
+            given=f"two finders place them {apart:.1f} mean bones apart",
+            expected=f"{APART:g} at most",
+            remedy="crop the picture to the hand, or give another one",
+        )
+    return asked
 
 
-def _odd(asked: _Asked, sex: str, scale_known: bool) -> list[str]:
-    """What makes the answer doubtful."""
-    told, hand, place, lengths = [], asked.hand, asked.place, asked.lengths_mm
-    if place is not None:
-        size = float(np.mean([np.linalg.norm(hand.place[a] - hand.place[b]) for a, b in BONE_ENDS]))
-        if float(np.linalg.norm(place - hand.place, axis=1).mean()) > APART * size:
-            told.append("two finders place the bones differently; look at the bones as they were drawn (--draw)")
-    if lengths is not None and scale_known:
-        usual = growth.lengths(np.array([int(sex == "M")]), np.array([asked.age_months]))[0][0]
-        longer = float(np.exp(np.mean(np.log(lengths.clip(0.5) / usual))))
-        if not 1 / ODD_SCALE < longer < ODD_SCALE:
-            told.append(f"bones {longer:.2f} times as long as usual at that age: is the scale right?")
-    return told
+def _apart(asked: _Asked) -> float:
+    """How far the model's landmarks are from the finder's, in mean lengths of the bones."""
+    place, found = asked.place, asked.hand.place
+    if place is None:
+        return 0.0
+    size = float(np.mean([np.linalg.norm(found[a] - found[b]) for a, b in BONE_ENDS]))
+    return float(np.linalg.norm(place - found, axis=1).mean()) / max(1e-6, size)
 
 
-def drove(model: Model, fields: Mapping[str, Tensor], sex: str) -> tuple[tuple[str, float], ...]:
+def _longer(asked: _Asked, sex: str) -> float:
+    """How many times longer bones are than usual at that age; as the finder saw them where the model measures none."""
+    lengths = asked.lengths_mm
+    if lengths is None:
+        lengths = bone_lengths(torch.from_numpy(asked.hand.place * asked.half_mm)[None])[0].numpy()
+    usual = growth.lengths(np.array([int(sex == "M")]), np.array([asked.age_months]))[0][0]
+    return float(np.exp(np.mean(np.log(lengths.clip(1e-3) / usual))))
+
+
+def drove(
+    model: Model, fields: Mapping[str, Tensor], sex: str, cut: tuple[int, ...] = ()
+) -> tuple[tuple[str, float], ...]:
     """By how many months each bone raised the estimate, the largest changes; none where nothing is measured.
+
+    The estimate is the one that came out, also where a cut one is told. Bones that end in a landmark of `cut` are left
+    out.
 
     A bone is taken out where it was measured: its length becomes what the others' are, times what is usual at that age
     in relation to them, and the close-up of the joint at its near end flat, as bright as its border; for the wrist, its
@@ -187,7 +254,7 @@ def drove(model: Model, fields: Mapping[str, Tensor], sex: str) -> tuple[tuple[s
     n = len(growth.BONES) + 1
     lengths, joints, wrist = (fields[name].repeat(n, *[1] * (fields[name].ndim - 1)) for name in MEASURED)
     age = fields["age"]
-    usual = growth.lengths(np.array([int(sex == "M")]), age.double().numpy().clip(0))[0][0]
+    usual = growth.lengths(np.array([int(sex == "M")]), age.double().numpy().clip(0, OLDEST_MONTHS))[0][0]
     ratio = fields["lengths"][0] / torch.from_numpy(usual).float()
     for k, (start, _) in enumerate(BONE_ENDS):
         others = torch.cat([ratio[:k], ratio[k + 1 :]]).mean()
@@ -199,7 +266,12 @@ def drove(model: Model, fields: Mapping[str, Tensor], sex: str) -> tuple[tuple[s
     read = {f for stage in behind(model.net.chain, MEASURED) for f in stage.inputs if f in fields}
     whole = Part(torch.arange(n), {f: fields[f].repeat(n, *[1] * (fields[f].ndim - 1)) for f in read})
     change = (age - whole.with_values(model.net, values).fields["age"]).tolist()
-    named = zip((*growth.BONES, WRIST_NAME), change, strict=True)
+    ends = (*(end for _, end in BONE_ENDS), -1)
+    named = [
+        (bone, months)
+        for bone, months, end in zip((*growth.BONES, WRIST_NAME), change, ends, strict=True)
+        if end not in cut
+    ]
     return tuple(sorted(named, key=lambda bone: -abs(bone[1]))[:N_DROVE])
 
 

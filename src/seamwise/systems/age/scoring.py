@@ -59,6 +59,8 @@ def ages_told(
             ages[k] = age_of(model, read_radiograph(record.path), record.sex, record.mm_per_px, str(record.path))
         except InputError as error:
             failed(error)
+        except OSError as error:
+            failed(InputError(f"{record.path}: cannot be read", given=error.strerror or str(error)))
         steps(k + 1, len(records))
     return ages
 
