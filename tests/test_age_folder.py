@@ -154,8 +154,8 @@ def test_a_folder_that_may_not_be_looked_at_is_refused(tmp_path, monkeypatch):
         (HEADER + "1,94,2.0\n", "line 2, column male: unknown sex\n.*'2.0'"),
         (HEADER + "1,1_0_0,1\n", "line 2, column boneage: no number\n.*'1_0_0'"),
         (
-            "id,boneage,sex,mm_per_px\n1,94,F,1.5\n",
-            "labels.csv, line 2, column mm_per_px: no scale.*\n.*1.5 mm\n.*0.01",
+            "id,boneage,sex,mm_per_px\n1,94,F,2.5\n",
+            "labels.csv, line 2, column mm_per_px: no scale.*\n.*2.5 mm\n.*0.01",
         ),
         ("id,boneage,sex,mm_per_px\n1,94,F,.001\n", "line 2, column mm_per_px: no scale"),
         (HEADER + "1,94,1\n\n2,-1,1\n", "line 4, column boneage: no bone age\n.*-1 months"),

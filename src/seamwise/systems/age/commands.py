@@ -16,7 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from seamwise.errors import InputError, SeamwiseError, StorageError
 from seamwise.model import Model
-from seamwise.systems.age.predict import SCALES_MM, Answer, answer, in_words, load
+from seamwise.systems.age.dicom import MM_PER_PX
+from seamwise.systems.age.predict import Answer, answer, in_words, load
 from seamwise.systems.age.reading import Radiograph, read_radiograph
 from seamwise.trial import write_whole
 
@@ -129,7 +130,7 @@ def _checked_sex(sex: str | None) -> str | None:
 
 
 def _check_scale(mm_per_px: float | None) -> None:
-    low, high = SCALES_MM
+    low, high = MM_PER_PX
     if mm_per_px is not None and not (math.isfinite(mm_per_px) and low <= mm_per_px <= high):
         remedy = "leave it out where it is not known"
         raise InputError(f"--mm-per-px {mm_per_px:g}", expected=f"{low:g} to {high:g} mm", remedy=remedy)

@@ -17,7 +17,7 @@ from seamwise.shapes import Bool, Float, NDArray
 from seamwise.systems.age.checks import check_frames, check_size, readable
 
 RADIOGRAPHS: Final = ("CR", "DX", "RG", "RF", "XA", "OT", "")  # modalities
-MM_PER_PX: Final = (0.01, 1.0)  # what a radiograph's pixels can measure
+MM_PER_PX: Final = (0.01, 2.0)  # what a pixel can measure, also of a small picture
 NO_SCALE = "scale unknown"
 
 _HANDS = ("HAND", "WRIST", "FINGER", "THUMB", "CARP", "FOREARM", "EXTREMITY", "EXTREMITIES", "BONEAGE")

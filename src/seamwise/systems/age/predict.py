@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -15,13 +16,13 @@ from seamwise.pins import Part, behind
 from seamwise.shapes import Float, NDArray, Tensor
 from seamwise.systems.age import growth
 from seamwise.systems.age.data import LONG_SIDE_MM, framed
+from seamwise.systems.age.dicom import MM_PER_PX
 from seamwise.systems.age.reading import Radiograph
 from seamwise.systems.age.refuse import Hand, check_hand
 from seamwise.systems.age.shape import BONE_ENDS, JOINTS, bone_lengths
 from seamwise.task import Task
 
 N_DROVE = 5
-SCALES_MM: Final = (0.01, 1.0)  # of a pixel of the file
 APART: Final = 0.3  # of a bone's mean length: landmarks of the model so far from the finder's are refused
 ODD_SCALE, NO_SCALE = 1.35, 2.0  # times longer or shorter than usual at that age: told; then no scale is believed
 OLDEST_MONTHS: Final = 228.0  # bones are mature; higher answers are cut to it
@@ -75,6 +76,7 @@ def load(folder: Path) -> Model:
     return load_model(folder, stand_in("plates" in record.budget, "landmarks" in record.budget))
 
 
+@lru_cache
 def stand_in(simulated: bool, marked: bool) -> Task:
     """The task on a few pictures of noise, for its chains."""
     from seamwise.systems.age import task
@@ -183,7 +185,7 @@ def mm_per_px_of(hand: Hand, seen: Radiograph, stated: float | None) -> Float[ND
 def _ask(model: Model, seen: Radiograph, sex: str, mm_per_px: float | None, name: str) -> _Asked:
     """Ask a model, a second time without the scale where that cannot be right."""
     stated, told = mm_per_px if mm_per_px is not None else seen.mm_per_px, []
-    if stated is not None and not SCALES_MM[0] <= stated <= SCALES_MM[1]:
+    if stated is not None and not MM_PER_PX[0] <= stated <= MM_PER_PX[1]:
         told.append(f"{stated:.4g} mm a pixel is not that of a radiograph: the scale was taken for unknown")
         stated = None
     hand = check_hand(framed(seen)[0]["picture"], name)
