@@ -6,6 +6,7 @@ import torch
 from torch.nn.functional import normalize
 
 from seamwise.shapes import Bool, Float, Tensor
+from seamwise.systems.age.anatomy import N_LANDMARKS, SEGMENTS
 
 __all__ = [
     "BASES",
@@ -22,10 +23,9 @@ __all__ = [
     "upright",
 ]
 
-N_LANDMARKS = 25
 WRIST = 0
 BASES = (5, 10, 15, 20)  # of the metacarpals of index, middle, ring and little finger
-BONE_ENDS = ((1, 2), (2, 3), (3, 4), *((b + k, b + k + 1) for b in BASES for k in range(4)))
+BONE_ENDS = tuple((int(start), int(end)) for start, end in SEGMENTS)
 JOINTS = (
     *((1, 2, 0.63), (2, 3, 0.58), (3, 4, 0.48)),
     *(joint for b in BASES for joint in ((b + 1, b + 2, 0.63), (b + 2, b + 3, 0.52), (b + 3, b + 4, 0.44))),
