@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 import torch
 
+from seamwise.pictures import read_photo
 from seamwise.systems.gate import world
 from seamwise.systems.gate.gate import Enrolled, Gate, Tail, far_spread, template
-from seamwise.systems.gate.photos import read_photo
 from seamwise.systems.gate.sight import Sight, load_sight
 
 WIDTH, HEIGHT, N_PEOPLE, FACE_PX, FAR = 640, 480, 10, 100, 0.01

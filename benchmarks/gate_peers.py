@@ -14,10 +14,11 @@ import numpy as np
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from seamwise import load_model
+from seamwise.pictures import read_photo
 from seamwise.systems.gate.data import framed
 from seamwise.systems.gate.gate import flaw
 from seamwise.systems.gate.london import LOOKS
-from seamwise.systems.gate.photos import find_people, read_photo
+from seamwise.systems.gate.photos import find_people
 from seamwise.systems.gate.protocol import GateScores, scores
 from seamwise.systems.gate.sight import load_sight
 

@@ -15,11 +15,11 @@ from PIL import Image
 from test_age_reading import dicom
 from test_cli import Done, refused
 
-from seamwise import Fit, cli
+from seamwise import Fit, cli, steps
 from seamwise.cli import main
 from seamwise.errors import InputError
 from seamwise.model import ModelRecord, conformal_q90, load_model, train
-from seamwise.systems.age import commands, data, drawing, predict, world
+from seamwise.systems.age import data, drawing, predict, world
 from seamwise.systems.age.growth import BONES
 from seamwise.systems.age.reading import Radiograph, smaller
 from seamwise.systems.age.refuse import check_hand
@@ -429,8 +429,8 @@ def test_no_score_where_all_are_refused(run, made, tmp_path):
 
 
 def test_many_radiographs_tell_the_time_left(run, made, tmp_path, monkeypatch):
-    monkeypatch.setattr(commands, "SHOW_AFTER_S", 0)
-    monkeypatch.setattr(commands, "SHOW_EVERY_S", 0)
+    monkeypatch.setattr(steps, "SHOW_AFTER_S", 0)
+    monkeypatch.setattr(steps, "SHOW_EVERY_S", 0)
     folder = write_folder(tmp_path / "other", world.draw(3, 9))
     done = run("eval", "age", "--model", made / "ridge", "--data", folder, "--json")
     assert "1 of 3, " in done.stderr

@@ -13,7 +13,7 @@ from PIL import Image
 from test_cli import Done, refused
 from test_gate_gate import SIGHT, alone, folder_of, scene
 
-from seamwise import cli
+from seamwise import cli, steps
 from seamwise.cli import main
 from seamwise.systems.gate import commands
 
@@ -319,8 +319,8 @@ def test_scores_for_people(run, scored):
 
 
 def test_many_photographs_tell_the_time_left(run, scored, monkeypatch):
-    monkeypatch.setattr(commands, "SHOW_AFTER_S", 0)
-    monkeypatch.setattr(commands, "SHOW_EVERY_S", 0)
+    monkeypatch.setattr(steps, "SHOW_AFTER_S", 0)
+    monkeypatch.setattr(steps, "SHOW_EVERY_S", 0)
     done = run("eval", "gate", "--data", scored, "--choices", "20", "--json")
     assert " of 12, " in done.stderr
     assert " s left: photographs looked at" in done.stderr

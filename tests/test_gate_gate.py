@@ -10,9 +10,9 @@ from scipy import stats
 
 from seamwise.errors import InputError
 from seamwise.systems.gate import gate as gate_module
+from seamwise.systems.gate.drawing import draw
 from seamwise.systems.gate.gate import Gate, Tail, far_spread, flaw
 from seamwise.systems.gate.photos import find_people
-from seamwise.systems.gate.video import Video, VideoFile, draw
 
 COLOURS = {"anna": (240, 60, 60), "ben": (60, 240, 60), "carl": (60, 60, 240), "stranger": (240, 240, 60)}
 
@@ -312,26 +312,6 @@ def test_drawn_decisions(gate):
     closed = gate.decide(scene())
     assert (draw(photo, closed)[0, 0] == (210, 50, 40)).all()
     assert draw(np.zeros((16, 16, 3), np.uint8), closed).shape == (16, 16, 3)
-
-
-def test_a_video_is_written_and_read(tmp_path):
-    with VideoFile(tmp_path / "new/a.mp4", 10) as file:
-        for _ in range(12):
-            file.add(scene(size=(121, 161)))
-        file.add(scene(size=(50, 50)))
-    seen = Video(str(tmp_path / "new/a.mp4"))
-    frames = list(seen.frames(5))
-    assert [frame.number for frame in frames] == [0, 5, 10]
-    assert frames[1].picture.shape == (120, 160, 3)
-    assert frames[1].time_s == pytest.approx(0.5)
-    assert (seen.cut, seen.end) == (False, "ended after 13 frames")
-
-
-@pytest.mark.parametrize("source", ["camera:87", "camera:x", "camera:-1"])
-def test_no_such_camera(source, capfd):
-    with pytest.raises(InputError, match="camera"):
-        Video(source)
-    assert capfd.readouterr().err == ""
 
 
 def test_a_gate_with_a_thousand_people_is_stricter():

@@ -8,11 +8,11 @@ from safetensors.torch import load_file, save_file
 from test_gate_london import FACES_OF_LONDON, folder, people  # noqa: F401  (fixtures)
 
 from seamwise.errors import InputError
+from seamwise.pictures import read_photo
 from seamwise.systems.gate import aligner, make
 from seamwise.systems.gate.aligner import box_of, looked_at, rough_boxes, window_of
 from seamwise.systems.gate.finder import Found
 from seamwise.systems.gate.gate import AnySight
-from seamwise.systems.gate.photos import read_photo
 from seamwise.systems.gate.recogniser import UPRIGHT, Hog, Lbp, Projection, Recognise, fit_projection
 from seamwise.systems.gate.sight import WEIGHTS, Sight, load_sight, read_weights
 

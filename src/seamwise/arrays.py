@@ -1,6 +1,6 @@
 """Shape aliases of numpy arrays, for what does without torch."""
 
-from jaxtyping import Bool, Float, Int, Shaped, UInt8
+from jaxtyping import Bool, Complex, Float, Int, Shaped, UInt8
 from numpy import ndarray as NDArray
 
-__all__ = ["Bool", "Float", "Int", "NDArray", "Shaped", "UInt8"]
+__all__ = ["Bool", "Complex", "Float", "Int", "NDArray", "Shaped", "UInt8"]

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskProgressColumn, TextColumn
 from rich.progress import Progress as RichProgress
 
+from seamwise.steps import clock
 from seamwise.trial import Trial
 from seamwise.worker import Spec
 
@@ -123,13 +124,3 @@ class TrainingProgress:
         elif self.first_rank and now - self._told > SHOW_EVERY_S:
             self._told = now
             print(told, file=sys.stderr)
-
-
-def clock(seconds: float) -> str:
-    """Seconds as people say them: 45 s, 3 min 20 s, 1 h 5 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"

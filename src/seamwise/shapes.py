@@ -2,6 +2,6 @@
 
 from torch import Tensor
 
-from seamwise.arrays import Bool, Float, Int, NDArray, Shaped, UInt8
+from seamwise.arrays import Bool, Complex, Float, Int, NDArray, Shaped, UInt8
 
-__all__ = ["Bool", "Float", "Int", "NDArray", "Shaped", "Tensor", "UInt8"]
+__all__ = ["Bool", "Complex", "Float", "Int", "NDArray", "Shaped", "Tensor", "UInt8"]

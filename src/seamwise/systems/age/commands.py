@@ -4,24 +4,20 @@ import json
 import math
 import os
 import sys
-import time
 from contextlib import redirect_stdout
 from pathlib import Path
-from types import TracebackType
 from typing import Annotated, Any, Final, final
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from seamwise.errors import InputError, SeamwiseError, StorageError
 from seamwise.model import Model
+from seamwise.steps import Steps
 from seamwise.systems.age.dicom import MM_PER_PX
 from seamwise.systems.age.predict import Answer, answer, in_words, load
 from seamwise.systems.age.reading import Radiograph, read_radiograph
 from seamwise.trial import write_whole
 
-SHOW_AFTER_S, SHOW_EVERY_S = 2.0, 10.0
 SEXES: Final = {"f": "F", "female": "F", "m": "M", "male": "M"}
 DRAWING: Final = ".bones.png"  # the end of a drawing's name
 
@@ -57,7 +53,7 @@ def predict(
     with redirect_stdout(sys.stderr):
         loaded = _loaded(model)
     n_failed = 0
-    with _Steps("radiographs") as steps:
+    with Steps("radiographs") as steps:
         for n_done, path in enumerate(files, start=1):
             try:
                 with redirect_stdout(sys.stderr):
@@ -105,7 +101,7 @@ def evaluate(
         if known:
             told = f"{known:,} of {len(records):,} radiographs are among those the model was made from"
             print(f"warning: {told}: on them it looks better than it is", file=sys.stderr)
-        with _Steps("radiographs") as steps:
+        with Steps("radiographs") as steps:
             ages = scoring.ages_told(
                 loaded, records, lambda error: print(f"refused: {error}", file=sys.stderr), steps.at
             )
@@ -243,42 +239,3 @@ def _undrawn(where: str, error: OSError | StorageError) -> StorageError:
     cause = error if isinstance(error, OSError) else error.__cause__
     given = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(error)
     return StorageError(f"{where}: the drawing cannot be written", given=given, remedy="give another folder to --draw")
-
-
-@final
-class _Steps:
-    """Steps done and the time left, on stderr, where it takes long."""
-
-    def __init__(self, what: str) -> None:
-        self._what, self._console = what, Console(stderr=True)
-        self._start = self._told = time.monotonic()
-        self._bar: Progress | None = None
-
-    def __enter__(self) -> "_Steps":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-    def at(self, done: int, of: int) -> None:
-        """So many are done."""
-        now = time.monotonic()
-        if now - self._start < SHOW_AFTER_S or done == of:
-            return
-        if self._console.is_terminal:
-            self._show(done, of)
-        elif now - self._told > SHOW_EVERY_S:
-            from seamwise.progress import clock  # takes seconds
-
-            self._told = now
-            left = clock((now - self._start) / done * (of - done))
-            print(f"{done:,} of {of:,}, {left} left: {self._what}", file=sys.stderr)
-
-    def _show(self, done: int, of: int) -> None:
-        if self._bar is None:
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            self._bar = Progress(*columns, console=self._console, transient=True, redirect_stdout=sys.stdout.isatty())
-            self._row = self._bar.add_task(self._what, total=of)
-            self._bar.start()
-        self._bar.update(self._row, completed=done, total=of)

@@ -13,9 +13,10 @@ from rich.progress import track
 
 from seamwise import Supply
 from seamwise.errors import InputError
+from seamwise.files import readable
 from seamwise.shapes import Float, Int, NDArray, UInt8
 from seamwise.systems.age import world
-from seamwise.systems.age.checks import check_folder, readable
+from seamwise.systems.age.checks import check_folder
 from seamwise.systems.age.folder import Record, files_below, once, read_folder
 from seamwise.systems.age.reading import Radiograph, read_radiograph
 from seamwise.systems.age.world import Difficulty

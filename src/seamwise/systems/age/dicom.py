@@ -13,8 +13,9 @@ from typing import Any, Final, final
 import numpy as np
 
 from seamwise.errors import InputError
+from seamwise.files import readable
 from seamwise.shapes import Bool, Float, NDArray
-from seamwise.systems.age.checks import check_frames, check_size, readable
+from seamwise.systems.age.checks import check_frames, check_size
 
 RADIOGRAPHS: Final = ("CR", "DX", "RG", "RF", "XA", "OT", "")  # modalities
 MM_PER_PX: Final = (0.01, 2.0)  # what a pixel can measure, also of a small picture

@@ -14,8 +14,9 @@ from typing import Final, final
 import numpy as np
 
 from seamwise.errors import InputError
+from seamwise.files import readable
 from seamwise.shapes import Float, NDArray
-from seamwise.systems.age.checks import check_folder, readable
+from seamwise.systems.age.checks import check_folder
 from seamwise.systems.age.dicom import MM_PER_PX
 from seamwise.systems.age.reading import SUFFIXES
 

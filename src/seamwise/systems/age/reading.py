@@ -1,9 +1,5 @@
 """One hand radiograph in: from a picture or a DICOM file, with bones bright, and what the file says about it."""
 
-import threading
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
@@ -11,12 +7,14 @@ from typing import Final, final
 import cv2
 import numpy as np
 from jaxtyping import UInt8
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from seamwise.errors import InputError
+from seamwise.files import check_file, readable
+from seamwise.pictures import is_wide, opened, upright
 from seamwise.shapes import Float, NDArray, Shaped
 from seamwise.systems.age import dicom
-from seamwise.systems.age.checks import check_file, check_frames, check_size, readable
+from seamwise.systems.age.checks import check_frames, check_size
 
 PX: Final = 512
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP")  # the last two for a refusal that says what they are
@@ -31,7 +29,6 @@ _RIDGES_PX = 512
 _INVERTED_BELOW = -1.5
 # how sure one is that bones are bright: fitted on 901 radiographs of the RSNA challenge and their negatives
 _WEIGHTS = {"middle": 5.9, "fine": 97.6, "coarse": 30.4}
-_pillow = threading.RLock()
 
 
 @final
@@ -56,7 +53,7 @@ def read_radiograph(path: Path, px: int = PX) -> Radiograph:
     Pictures with dark bones are inverted, with a warning. Raises InputError where the file is no radiograph that can
     be read: no picture, damaged, several pictures, empty, in colour, too small, too large or too long.
     """
-    check_file(path)
+    check_file(path, "radiograph", "a picture or DICOM file")
     if _is_dicom(path):
         plain = dicom.read(path)
         grey, mm_per_px, sex, told = plain.pixels, plain.mm_per_px, plain.sex, plain.warnings
@@ -79,50 +76,17 @@ def _is_dicom(path: Path) -> bool:
 
 
 def _read_picture(path: Path) -> Shaped[NDArray, "height width"]:
-    try:
-        with _quiet(), path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
-            if image.format in FORMATS[-2:]:
-                given = f"a picture in the format {image.format}"
-                what = f"{path}: a format that is not read"
-                raise InputError(what, given=given, expected=KINDS, remedy=SAVE_AS)
-            check_size(path, *image.size)
-            check_frames(path, getattr(image, "n_frames", 1))
-            image.load()
-            return _grey(path, _upright(image))
-    except (UnidentifiedImageError, Image.DecompressionBombError):
-        with path.open("rb") as file:
-            given = f"a file that starts with {file.read(12)!r}"
-        raise InputError(f"{path}: no picture that can be read", given=given, expected=KINDS, remedy=SAVE_AS) from None
-    except InputError:
-        raise
-    except Exception as error:  # whatever Pillow raises, by format, for a file that is cut short or damaged
-        given = f"{path.stat().st_size:,} bytes: {error}"
-        remedy = f"copy the file again from where it came from, or {SAVE_AS}"
-        what = f"{path}: cut short or damaged"
-        raise InputError(what, given=given, expected="a whole picture", remedy=remedy) from None
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Pillow without its warnings, and without its limit, which would hide a picture's size; one thread at a time."""
-    with _pillow, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            yield
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    with suppress(Exception):  # notes that cannot be read do not spoil a radiograph
-        if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
-            return ImageOps.exif_transpose(image)
-    return image
+    with opened(path, FORMATS, KINDS, SAVE_AS) as image:
+        if image.format in FORMATS[-2:]:
+            given = f"a picture in the format {image.format}"
+            raise InputError(f"{path}: a format that is not read", given=given, expected=KINDS, remedy=SAVE_AS)
+        check_size(path, *image.size)
+        check_frames(path, getattr(image, "n_frames", 1))
+        return _grey(path, upright(image))
 
 
 def _grey(path: Path, image: Image.Image) -> Shaped[NDArray, "height width"]:
-    if image.mode.startswith(("I", "F")):  # I, I;16, I;16B, F
+    if is_wide(image):
         return np.array(image, dtype=np.float32)
     if image.mode in ("1", "L", "LA"):
         return np.array(image.convert("L"))

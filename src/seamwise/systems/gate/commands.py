@@ -3,32 +3,30 @@
 import json
 import os
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, redirect_stdout
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Annotated, Any, final
 
 import cv2
 import numpy as np
 import typer
 from jaxtyping import UInt8
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from seamwise import pictures, video
 from seamwise.errors import InputError, SeamwiseError
+from seamwise.pictures import read_photo
 from seamwise.shapes import Bool, Float, Int, NDArray
-from seamwise.systems.gate import photos, video
+from seamwise.steps import Steps
+from seamwise.systems.gate.drawing import draw
 from seamwise.systems.gate.gate import AnySight, Decision, Gate, Tail, check_far, first_line, flaw
-from seamwise.systems.gate.photos import Person, find_people, read_photo
+from seamwise.systems.gate.photos import Person, find_people
 from seamwise.systems.gate.protocol import MIN_CHOICES, open_set, scores
-from seamwise.systems.gate.video import Video, VideoFile
 from seamwise.trial import storage_error, write_whole
+from seamwise.video import Video, VideoFile
 
-SHOW_AFTER_S, SHOW_EVERY_S = 2.0, 10.0
 MOST_CHOICES = 10_000
 STATED = {"5pct": 0.05, "1pct": 0.01, "01pct": 0.001}
 
@@ -76,7 +74,7 @@ def predict(
     with ExitStack() as stack:
         teller = _Teller(as_json, None if log is None else stack.enter_context(_appended(log)))
         places = _Places(out, [*sources, *(str(photo) for person in people for photo in person.photos)])
-        with redirect_stdout(sys.stderr), _Steps("photographs enrolled") as steps:
+        with redirect_stdout(sys.stderr), Steps("photographs enrolled") as steps:
             gate = Gate.enrol(people, _sight(model), far, steps.at)
         n_failed = _tell_enrolment(gate)
         for source in sources:
@@ -108,7 +106,7 @@ def evaluate(
     with redirect_stdout(sys.stderr):
         sight = _sight(model)
         tail = Tail.of(sight.impostor_scores)
-        with _Steps("photographs looked at") as steps:
+        with Steps("photographs looked at") as steps:
             faces = _look_at(people, sight, refuse, steps)
     may_enrol = faces.may_enrol if refuse else None
     told: dict[str, float] = dict(
@@ -183,7 +181,7 @@ def _answer(gate: Gate, source: str, n_frames: int, every: int, places: "_Places
         teller.say(source, decision)
         place = places.of(source, ".png")
         if place is not None:
-            write_whole(place, _png(video.draw(found, decision)))
+            write_whole(place, _png(draw(found, decision)))
     except InputError as error:
         teller.say(source, gate.blind)
         _tell_error(error, source)
@@ -196,7 +194,7 @@ def _open(source: str) -> UInt8[NDArray, "height width 3"] | Video:
     path = Path(source)
     if video.is_camera(source) or path.suffix.lower() in video.SUFFIXES:
         return Video(source)
-    if path.suffix.lower() in photos.SUFFIXES or not path.is_file():
+    if path.suffix.lower() in pictures.SUFFIXES or not path.is_file():
         return read_photo(path)
     try:
         return read_photo(path)
@@ -210,12 +208,12 @@ def _open(source: str) -> UInt8[NDArray, "height width 3"] | Video:
 def _answer_video(gate: Gate, source: Video, n_frames: int, every: int, place: Path | None, teller: "_Teller") -> int:
     with ExitStack() as stack:
         drawn = None if place is None else stack.enter_context(VideoFile(place, source.fps / every))
-        steps = stack.enter_context(_Steps("frames"))
+        steps = stack.enter_context(Steps("frames"))
         for frame, decision in _watched(gate, source, n_frames, every):
             teller.say(source.source, decision, frame.number, frame.time_s)
             steps.at(frame.number + 1, source.n_frames)
             if drawn is not None:
-                drawn.add(video.draw(frame.picture, decision))
+                drawn.add(draw(frame.picture, decision))
     if not source.cut:
         print(f"{source.source}: {source.end}", file=sys.stderr)
         return 0
@@ -323,45 +321,6 @@ class _Places:
 
 
 @final
-class _Steps:
-    """Steps done and the time left, on stderr, where it takes long."""
-
-    def __init__(self, what: str) -> None:
-        self._what, self._console = what, Console(stderr=True)
-        self._start = self._told = time.monotonic()
-        self._bar: Progress | None = None
-
-    def __enter__(self) -> "_Steps":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-    def at(self, done: int, of: int | None) -> None:
-        """So many are done."""
-        now = time.monotonic()
-        if now - self._start < SHOW_AFTER_S or done == of:
-            return
-        if self._console.is_terminal:
-            self._show(done, of)
-        elif now - self._told > SHOW_EVERY_S:
-            from seamwise.progress import clock  # takes seconds
-
-            self._told = now
-            left = "" if of is None else f" of {of:,}, {clock((now - self._start) / done * (of - done))} left"
-            print(f"{done:,}{left}: {self._what}", file=sys.stderr)
-
-    def _show(self, done: int, of: int | None) -> None:
-        if self._bar is None:
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            self._bar = Progress(*columns, console=self._console, transient=True, redirect_stdout=sys.stdout.isatty())
-            self._row = self._bar.add_task(self._what, total=of)
-            self._bar.start()
-        self._bar.update(self._row, completed=done, total=of)
-
-
-@final
 @dataclass(frozen=True)
 class _Faces:
     """The largest face of each photograph: its embedding (NaN: none), whose it is, whether it may be enrolled."""
@@ -372,7 +331,7 @@ class _Faces:
     n_unreadable: int
 
 
-def _look_at(people: Sequence[Person], sight: AnySight, refuse: bool, steps: _Steps) -> _Faces:
+def _look_at(people: Sequence[Person], sight: AnySight, refuse: bool, steps: Steps) -> _Faces:
     """Every photograph of everybody. Raises InputError where there is no face at all."""
     found: list[tuple[int, Float[NDArray, " d"] | None, bool]] = []
     every = [(k, path) for k, person in enumerate(people) for path in person.photos]

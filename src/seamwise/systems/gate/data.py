@@ -10,10 +10,11 @@ import numpy as np
 from jaxtyping import UInt8
 
 from seamwise.errors import InputError
+from seamwise.pictures import read_photo
 from seamwise.shapes import Float, Int, NDArray
 from seamwise.supply import Supply
 from seamwise.systems.gate import faces, light, london, scenes, world
-from seamwise.systems.gate.photos import Person, check_box, digest, find_people, photo_key, read_boxes, read_photo
+from seamwise.systems.gate.photos import Person, check_box, digest, find_people, photo_key, read_boxes
 from seamwise.systems.gate.scenes import PICTURE_PX
 
 N_ANSWERS, N_BOXES, N_VALIDATION, N_TEST = 6400, 1000, 480, 1000

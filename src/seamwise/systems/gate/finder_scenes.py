@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
+from seamwise.pictures import read_photo
 from seamwise.shapes import Float, NDArray
 from seamwise.systems.gate import faces, world
-from seamwise.systems.gate.photos import read_boxes, read_photo
+from seamwise.systems.gate.photos import read_boxes
 from seamwise.systems.gate.scenes import BOX_BELOW, BOX_EYES, room_of
 
 EYE_PX, WIDE, ABOVE, BELOW = 32, 3.0, 2.6, 4.4  # a person: px for each eye distance, and how far they reach in these

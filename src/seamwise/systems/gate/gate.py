@@ -17,8 +17,9 @@ from scipy import stats
 
 from seamwise.bootstrap import LEVEL, Interval
 from seamwise.errors import InputError
+from seamwise.pictures import read_photo
 from seamwise.shapes import Float, NDArray
-from seamwise.systems.gate.photos import Person, read_photo
+from seamwise.systems.gate.photos import Person
 
 Square = tuple[float, float, float]  # left, top, side, px of the photograph
 Watch = Callable[[int, int], None]  # is told how many are done, of how many

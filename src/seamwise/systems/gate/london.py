@@ -18,11 +18,11 @@ from jaxtyping import UInt8
 from scipy.spatial import Delaunay
 
 from seamwise.errors import InputError
+from seamwise.pictures import read_photo
 from seamwise.shapes import Bool, Float, Int, NDArray
 from seamwise.systems.gate import light
 from seamwise.systems.gate.faces import REACH, Cutouts
 from seamwise.systems.gate.light import Frame
-from seamwise.systems.gate.photos import read_photo
 
 ATTRIBUTION = "Face Research Lab London Set, DeBruine & Jones 2017, CC BY 4.0, doi 10.6084/m9.figshare.5047666"
 LANDMARKS, INFO = "landmarks189_neutral.npz", "london_info.csv"

@@ -1,63 +1,24 @@
-"""Photographs in: reading one safely, where its face is, and who is in a folder of them."""
+"""Photographs in: where the face of each is, and who is in a folder of them."""
 
 import csv
 import hashlib
 import math
-import struct
-import threading
-import warnings
-import zlib
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import final
 
 import numpy as np
-from jaxtyping import UInt8
-from PIL import ExifTags, Image, UnidentifiedImageError
 
 from seamwise.errors import InputError
+from seamwise.pictures import SUFFIXES
 from seamwise.shapes import Float, NDArray
 
-MAX_PIXELS, MIN_SIDE_PX = 100_000_000, 16
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000")
-READ = (
-    ".jpg",
-    ".jpeg",
-    ".jpe",
-    ".png",
-    ".webp",
-    ".tif",
-    ".tiff",
-    ".bmp",
-    ".gif",
-    ".ppm",
-    ".pgm",
-    ".pbm",
-    ".pnm",
-    ".jp2",
-)
-SUFFIXES = (*READ, ".heic", ".heif", ".avif")  # the last cannot be read: read_photo says so, so that none goes missing
-SAVE_AS = "save it again as JPEG or PNG"
 COLUMNS = ("person", "image", "x", "y", "w", "h")
 EYES = ("eye1_x", "eye1_y", "eye2_x", "eye2_y")
-
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-# what Pillow raises for a file that is cut short or damaged; by its format
-_DAMAGED = (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError, RuntimeError)
-_DAMAGED_TOO = (AttributeError, struct.error, zlib.error)
-_pillow = threading.RLock()
 
 
 @final
@@ -79,97 +40,6 @@ class Person:
 
     name: str
     photos: tuple[Path, ...]
-
-
-def read_photo(path: Path) -> UInt8[NDArray, "height width 3"]:
-    """A photograph, upright, in red, green and blue of 8 bit; what is transparent turns white.
-
-    Grey of more than 8 bit is stretched from its darkest to its brightest value. The first picture of several.
-    Raises InputError where the file is no picture, is damaged, has a side below 16 px or more than 100 megapixels;
-    the size is looked at before anything is decoded.
-    """
-    _check_file(path)
-    try:
-        with _quiet(), path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
-            _check_size(path, *image.size)
-            image.load()
-            return _rgb(_upright(image))
-    except UnidentifiedImageError:
-        with path.open("rb") as file:
-            given = f"a file that starts with {file.read(12)!r}"
-        kinds = ", ".join(FORMATS)
-        raise InputError(f"{path}: no picture that can be read", given=given, expected=kinds, remedy=SAVE_AS) from None
-    except PermissionError as error:
-        raise InputError(f"{path}: cannot be read", given=str(error.strerror), remedy="allow reading it") from None
-    except (*_DAMAGED, *_DAMAGED_TOO) as error:
-        given = f"{path.stat().st_size:,} bytes: {error}"
-        remedy = f"copy the file again from where it came from, or {SAVE_AS}"
-        raise InputError(
-            f"{path}: cut short or damaged", given=given, expected="a whole picture", remedy=remedy
-        ) from None
-
-
-def _check_file(path: Path) -> None:
-    problem = given = ""
-    if not path.exists():
-        problem, given = "no such file", "a link that leads nowhere" if path.is_symlink() else ""
-    elif path.is_dir():
-        problem, given = "no photograph", "a folder"
-    elif not path.is_file():
-        problem, given = "no photograph", "neither a file nor a folder"
-    elif path.stat().st_size == 0:
-        problem, given = "empty", "0 bytes"
-    if problem:
-        remedy = "check the name, or copy the photograph again"
-        raise InputError(f"{path}: {problem}", given=given, expected="a picture file", remedy=remedy)
-
-
-def _check_size(path: Path, width: int, height: int) -> None:
-    given = f"{width:,} x {height:,} px ({width * height / 1e6:,.1f} megapixels)"
-    if width * height > MAX_PIXELS:
-        expected = f"at most {MAX_PIXELS / 1e6:.0f} megapixels"
-        raise InputError(f"{path}: too large", given=given, expected=expected, remedy="make the picture smaller")
-    if min(width, height) < MIN_SIDE_PX:
-        expected = f"at least {MIN_SIDE_PX} px a side"
-        raise InputError(f"{path}: too small", given=given, expected=expected, remedy="give the original photograph")
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Pillow without its warnings, and without its limit, which would hide a picture's size; one thread at a time."""
-    with _pillow, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            yield
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except (*_DAMAGED, *_DAMAGED_TOO):  # notes that cannot be read do not spoil a photograph
-        turn = None
-    return image if turn is None else image.transpose(turn)
-
-
-def _rgb(image: Image.Image) -> UInt8[NDArray, "height width 3"]:
-    if image.mode.startswith(("I", "F")):  # I, I;16, I;16B, F
-        return np.repeat(_stretched(np.array(image, dtype=np.float32))[..., None], 3, axis=2)
-    if image.has_transparency_data:
-        picture = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    return np.array(image.convert("RGB"))
-
-
-def _stretched(grey: Float[NDArray, "height width"]) -> UInt8[NDArray, "height width"]:
-    known = grey[np.isfinite(grey)]
-    if not len(known):
-        raise ValueError("no pixel of it is a number")
-    low, high = float(known.min()), float(known.max())
-    scaled = (np.nan_to_num(grey, nan=low, posinf=high, neginf=low) - low) / ((high - low) or 1.0)
-    return np.asarray((scaled * 255).round().clip(0, 255).astype(np.uint8))
 
 
 def photo_key(person: str, image: str) -> tuple[str, str]:

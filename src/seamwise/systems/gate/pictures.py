@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
+from seamwise.pictures import read_photo
 from seamwise.shapes import Float, NDArray
 from seamwise.systems.gate.data import framed
 from seamwise.systems.gate.nets import sure
-from seamwise.systems.gate.photos import read_photo
 from seamwise.task import Item
 
 ENLARGED = 2

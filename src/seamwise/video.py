@@ -1,10 +1,10 @@
-"""Moving pictures in, from a file or a camera, and out, with what the gate decided drawn on them."""
+"""Moving pictures in, from a file or a camera, and out."""
 
 import math
 import os
 import re
-import unicodedata
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -12,18 +12,13 @@ from typing import Any, final
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
-from PIL import Image, ImageDraw, ImageFont
 
+from seamwise.arrays import NDArray, UInt8
 from seamwise.errors import InputError, StorageError
-from seamwise.shapes import NDArray
-from seamwise.systems.gate.gate import Decision, Square
 from seamwise.trial import storage_error
 
 SUFFIXES = (".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".3gp", ".mjpeg", ".mjpg")
 USUAL_FPS = 25.0
-LONGEST_NAME = 24  # letters, as drawn
-OPEN, CLOSED, OTHER = (40, 160, 60), (210, 50, 40), (70, 130, 220)
 
 
 def is_camera(source: str) -> bool:
@@ -52,7 +47,7 @@ class Video:
     def __init__(self, source: str) -> None:
         self.source = source
         self._capture: Any = _camera(source) if is_camera(source) else _file(Path(source))
-        self._n_read = 0
+        self._n_read, self._last_s = 0, -math.inf
         fps = float(self._capture.get(cv2.CAP_PROP_FPS))
         self.fps = fps if math.isfinite(fps) and 0 < fps <= 1000 else USUAL_FPS
         told = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
@@ -67,10 +62,17 @@ class Video:
                     there, picture = self._capture.retrieve()
                     if not there:
                         break
-                    yield Frame(number, number / self.fps, _rgb(picture))
+                    yield Frame(number, self._time_s(number), _rgb(picture))
                 self._n_read += 1
         finally:
             self._capture.release()
+
+    def _time_s(self, number: int) -> float:
+        """As the file tells, for the rate may vary; by the rate where it does not, or tells what cannot be."""
+        told = float("nan") if is_camera(self.source) else self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        later = math.isfinite(told) and told > self._last_s
+        self._last_s = told if later else number / self.fps
+        return self._last_s
 
     @property
     def cut(self) -> bool:
@@ -124,54 +126,32 @@ def _rgb(picture: UInt8[NDArray, "*shape"]) -> UInt8[NDArray, "height width 3"]:
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB if picture.ndim == 2 else cv2.COLOR_BGR2RGB))
 
 
-def draw(photo: UInt8[NDArray, "height width 3"], decision: Decision) -> UInt8[NDArray, "height width 3"]:
-    """The picture with every face boxed and named, and OPEN or CLOSED above them."""
-    picture = Image.fromarray(photo)
-    ink = ImageDraw.Draw(picture)
-    colour = OPEN if decision.open else CLOSED
-    size = max(12, round(min(photo.shape[:2]) / 24))
-    font = ImageFont.load_default(size)
-    for k, face in reversed(list(enumerate(decision.faces))):
-        tone = colour if k == 0 else OTHER
-        _square(ink, face.box, tone, max(1, size // 8))
-        name = unicodedata.normalize("NFC", face.who or "stranger")
-        name = name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
-        label = f"{name} {face.score:.2f}" if math.isfinite(face.score) else name
-        _label(ink, (face.box[0], face.box[1] - 1.4 * size), label, tone, font)
-    _label(ink, (0, 0), "OPEN" if decision.open else f"CLOSED: {decision.reason}", colour, font)
-    return np.array(picture)
-
-
-def _square(ink: ImageDraw.ImageDraw, box: Square, colour: tuple[int, int, int], width: int) -> None:
-    x, y, side = box
-    ink.rectangle((x, y, x + side, y + side), outline=colour, width=width)
-
-
-def _label(
-    ink: ImageDraw.ImageDraw, at: tuple[float, float], text: str, colour: tuple[int, int, int], font: Any
-) -> None:
-    """White words on a ground of the colour, within the picture where that is wide enough."""
-    _, _, right, bottom = ink.textbbox((0, 0), text, font=font)
-    width, height = ink.im.size
-    x, y = max(0, min(at[0], width - right - 4)), max(0, min(at[1], height - bottom - 4))
-    ink.rectangle((x, y, x + right + 4, y + bottom + 4), fill=colour)
-    ink.text((x + 2, y + 2), text, fill=(255, 255, 255), font=font)
-
-
 @final
 class VideoFile:
-    """A video that is written frame by frame; a frame of another size is scaled to the first one's."""
+    """A video that is written frame by frame; a frame of another size is scaled to the first one's.
+
+    It is written beside its place and moved there at the end, also where an error or Ctrl-C ends it: what is under
+    its name can always be played, and an earlier file stays until then.
+    """
 
     def __init__(self, path: Path, fps: float) -> None:
         self.path, self._fps = path, min(max(fps, 1.0), 120.0)
+        self._beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
         self._writer: Any = None
 
     def __enter__(self) -> "VideoFile":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._writer is not None:
-            self._writer.release()
+        if self._writer is None:
+            return
+        self._writer.release()
+        try:
+            self._beside.replace(self.path)
+        except OSError as wrong:
+            with suppress(OSError):
+                self._beside.unlink(missing_ok=True)
+            raise storage_error(self.path, wrong) from wrong
 
     def add(self, picture: UInt8[NDArray, "height width 3"]) -> None:
         """Write one more frame. Raises StorageError."""
@@ -186,6 +166,8 @@ class VideoFile:
         except OSError as error:
             raise storage_error(self.path.parent, error) from error
         _quiet()
-        self._writer = cv2.VideoWriter(str(self.path), cv2.VideoWriter.fourcc(*"mp4v"), self._fps, self._size)
-        if not self._writer.isOpened():
+        writer = cv2.VideoWriter(str(self._beside), cv2.VideoWriter.fourcc(*"mp4v"), self._fps, self._size)
+        if not writer.isOpened():
+            self._beside.unlink(missing_ok=True)
             raise StorageError(f"{self.path}: cannot be written", remedy="choose another --out")
+        self._writer = writer

@@ -1,0 +1,33 @@
+"""What a file or a folder has to be before it is opened."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from seamwise.errors import InputError
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Raises InputError where the operating system does not let one look: no permission, a name that is too long."""
+    try:
+        yield
+    except OSError as error:
+        what, given = f"{error.filename or path}: cannot be read", str(error.strerror or error)
+        expected, remedy = "a file or folder that one may read", "check the name, or allow reading it"
+        raise InputError(what, given=given, expected=expected, remedy=remedy) from None
+
+
+def check_file(path: Path, what: str = "picture", expected: str = "a picture file") -> None:
+    """Raises InputError where there is no file with something in it; `what` is the word for it in the message."""
+    problem = given = ""
+    with readable(path):
+        if not path.exists():
+            problem, given = "no such file", "a link that leads nowhere" if path.is_symlink() else ""
+        elif not path.is_file():
+            problem, given = f"no {what}", "a folder" if path.is_dir() else "neither a file nor a folder"
+        elif path.stat().st_size == 0:
+            problem, given = "empty", "0 bytes"
+    if problem:
+        remedy = f"check the name, or copy the {what} again"
+        raise InputError(f"{path}: {problem}", given=given, expected=expected, remedy=remedy)

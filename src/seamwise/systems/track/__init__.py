@@ -1,0 +1,1 @@
+"""A visual tracker: features, correlate, place; and what a person runs of it."""

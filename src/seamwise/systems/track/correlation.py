@@ -1,0 +1,71 @@
+"""Correlation as a layer: plain, and as a filter in closed form that gradient crosses.
+
+A filter w answers to features x with the map r[u] = sum over channels and places p of w[p] x[p + u], shifts u going round
+at the borders; r is at its height where the object is, and r[0] is no shift. In the Fourier domain that is one product
+a frequency, so the filter that answers to features z with a wanted map y, least squares with a penalty on w, is one
+division a frequency.
+
+Sources: Bertinetto et al. 2016, Fully-Convolutional Siamese Networks (arXiv 1606.09549): `cross_correlation`; Henriques
+et al. 2015, KCF (arXiv 1404.7584), Valmadre et al. 2017, CFNet (arXiv 1704.06036) and Wang et al. 2017, DCFNet (arXiv
+1704.04057): `filter_of`. CFNet solves for one number a shift and spreads it over the channels (the dual), DCFNet divides
+by channel; the two are the same filter. Differs: CFNet's penalty is λ n for n places, ours and DCFNet's is not times n.
+"""
+
+import torch
+from torch.nn.functional import conv2d
+
+from seamwise.shapes import Complex, Float, Tensor
+
+Spectrum = Complex[Tensor, "*batch channels height half"]
+
+
+def spectrum(x: Float[Tensor, "*batch height width"]) -> Complex[Tensor, "*batch height half"]:
+    """The Fourier transform of real maps, unitary: a penalty on a filter's spectrum is one on the filter."""
+    return torch.fft.rfft2(x, norm="ortho")
+
+
+def from_spectrum(x: Complex[Tensor, "*batch height half"], width: int) -> Float[Tensor, "*batch height width"]:
+    """The maps of a spectrum."""
+    return torch.fft.irfft2(x, s=(x.shape[-2], width), norm="ortho")
+
+
+def cross_correlation(
+    z: Float[Tensor, "batch channels small_h small_w"], x: Float[Tensor, "batch channels height width"]
+) -> Float[Tensor, "batch out_h out_w"]:
+    """Each item's template z at every place of its x where it fits whole: out = size - small + 1."""
+    batch, channels = z.shape[:2]
+    return conv2d(x.reshape(1, batch * channels, *x.shape[2:]), z, groups=batch)[0]
+
+
+def filter_of(
+    z: Float[Tensor, "batch channels height width"],
+    wanted: Float[Tensor, "*batch height width"],
+    penalty: float | Tensor,
+) -> Float[Tensor, "batch channels height width"]:
+    """The filter w that makes |r(w, z) - wanted|² + penalty |w|² least, over all circular shifts."""
+    seen = spectrum(z)
+    power = (seen * seen.conj()).real.sum(-3, keepdim=True)
+    n_places = z.shape[-1] * z.shape[-2]
+    answer = spectrum(wanted).conj()[..., None, :, :] / n_places**0.5
+    return from_spectrum(answer * seen / (power + penalty / n_places), z.shape[-1])
+
+
+def respond(
+    w: Float[Tensor, "*batch channels height width"], x: Float[Tensor, "*batch channels height width"]
+) -> Float[Tensor, "*batch height width"]:
+    """How the filter answers at every shift of x, going round; no shift is first, at [0, 0]."""
+    n_places = x.shape[-1] * x.shape[-2]
+    return from_spectrum((spectrum(w).conj() * spectrum(x)).sum(-3) * n_places**0.5, x.shape[-1])
+
+
+def bump(height: int, width: int, sigma: float | Float[Tensor, "*batch 1 1"]) -> Float[Tensor, "*batch height width"]:
+    """A Gaussian of height 1 about no shift, going round; sigma in cells."""
+    down, across = (torch.arange(n).float() for n in (height, width))
+    down, across = torch.minimum(down, height - down), torch.minimum(across, width - across)
+    return torch.exp(-(down[:, None].square() + across.square()) / (2 * sigma**2))
+
+
+def windowed(size: int) -> Float[Tensor, "size size"]:
+    """A Hann window that is not quite 0 at the border."""
+    edge = torch.hann_window(size + 2, periodic=False)[1:-1]
+    return edge[:, None] * edge
