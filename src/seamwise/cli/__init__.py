@@ -11,8 +11,9 @@ from seamwise.cli.studies import advise, report, study
 from seamwise.errors import InputError, SeamwiseError
 
 INTERRUPTED = 130
-OWN_COMMANDS = {"gate": "seamwise.systems.gate.commands", "age": "seamwise.systems.age.commands"}  # predict and eval
-OF_A_MODEL = (("predict", "gate"), ("eval", "gate"), ("eval", "age"))  # with a model alone they ask any task's command
+OWN_COMMANDS = {name: f"seamwise.systems.{name}.commands" for name in ("gate", "age", "track")}  # predict and eval
+# with a model alone these ask any task's command
+OF_A_MODEL = (("predict", "gate"), ("eval", "gate"), ("eval", "age"), ("eval", "track"))
 
 app = typer.Typer(
     name="seamwise",

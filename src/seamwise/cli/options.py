@@ -10,7 +10,10 @@ import typer
 from seamwise.errors import InputError
 
 TaskName = Annotated[
-    str, typer.Argument(metavar="TASK", help="A shipped system (digits, gate, age), or a Python file that sets `task`.")
+    str,
+    typer.Argument(
+        metavar="TASK", help="A shipped system (digits, gate, age, track), or a Python file that sets `task`."
+    ),
 ]
 Data = Annotated[
     list[Path] | None, typer.Option("--data", help="Folder of real data, for a system that reads some; repeatable.")

@@ -126,9 +126,12 @@ class Plain(nn.Module):
 class Filter(nn.Module):
     """A correlation filter, learnt from the exemplar in closed form, on the search picture's features.
 
-    Source: CFNet (Valmadre et al. 2017), DCFNet (Wang et al. 2017). Differs: see `correlation`; how much weights cost is
-    learnt, and the whole filter answers, going round under a window, as DCFNet's does.
+    Source: CFNet (Valmadre et al. 2017), DCFNet (Wang et al. 2017). Differs: see `correlation`; how much weights cost
+    is learnt, and the whole filter answers, going round under a window, as DCFNet's does.
     """
+
+    window: Float[Tensor, "24 24"]
+    wanted: Float[Tensor, "24 24"]
 
     def __init__(self) -> None:
         super().__init__()
@@ -144,7 +147,8 @@ class Filter(nn.Module):
         penalty = self.penalty.exp() * seen.square().sum((1, 2, 3), keepdim=True)
         answers = respond(filter_of(seen, self.wanted, penalty)[:, None], x * self.window)
         middle = slice(N_CELLS // 2 - REACH, N_CELLS // 2 + REACH + 1)
-        return fftshift(answers, dim=(-2, -1))[..., middle, middle] * self.sharpness.exp()
+        shifted: Tensor = fftshift(answers, dim=(-2, -1))
+        return shifted[..., middle, middle] * self.sharpness.exp()
 
 
 def place(response: Float[Tensor, "batch 3 13 13"]) -> Float[Tensor, "batch 3"]:
@@ -163,8 +167,8 @@ def place(response: Float[Tensor, "batch 3 13 13"]) -> Float[Tensor, "batch 3"]:
 class Direct(nn.Module):
     """Both crops in, the place out.
 
-    Source: Held et al. 2016, GOTURN (arXiv 1604.01802). Differs: a small network of our own, not pretrained on photographs;
-    the exemplar and the search picture at our sizes; it tells the middle and one scale, not four corners.
+    Source: Held et al. 2016, GOTURN (arXiv 1604.01802). Differs: a small network of our own, not pretrained on
+    photographs; the exemplar and the search picture at our sizes; it tells the middle and one scale, not four corners.
     """
 
     def __init__(self, n_channels: Sequence[int] = (12, 20, 28), n_hidden: int = 24) -> None:

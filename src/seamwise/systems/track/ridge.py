@@ -1,13 +1,13 @@
 """The filter that a tracker keeps: ridge regression over the shifts of all features seen, older ones fading.
 
-Of every frame learnt from, all circular shifts are samples, wanted a bump about no shift. The filter may have weights about
-the object alone, so that shifts of the background are negative samples and not part of the object. What was seen is
-kept as one matrix of channels × channels a frequency, so memory and time do not grow; conjugate gradients from the last
-filter solve for the next.
+Of every frame learnt from, all circular shifts are samples, wanted a bump about no shift. The filter may have weights
+about the object alone, so that shifts of the background are negative samples and not part of the object. What was seen
+is kept as one matrix of channels × channels a frequency, so memory and time do not grow; conjugate gradients from the
+last filter solve for the next.
 
-Source: Galoogahi et al. 2017, Learning Background-Aware Correlation Filters (arXiv 1703.04590); Danelljan et al. 2017, ECO
-(arXiv 1611.09224), for conjugate gradients. Differs: the normal equations are kept whole, no frame is approximated or
-dropped, and there is no splitting of variables. Without a support, and with one frame, it is `filter_of`.
+Source: Galoogahi et al. 2017, Learning Background-Aware Correlation Filters (arXiv 1703.04590); Danelljan et al. 2017,
+ECO (arXiv 1611.09224), for conjugate gradients. Differs: the normal equations are kept whole, no frame is approximated
+or dropped, and there is no splitting of variables. Without a support, and with one frame, it is `filter_of`.
 """
 
 from typing import final

@@ -1,7 +1,7 @@
 """What the stages of the tracker's chain write, how it is trained and scored.
 
-A place is three numbers: x and y from the middle of the search picture in sizes of the exemplar's object, and the log of how
-much larger the object is.
+A place is three numbers: x and y from the middle of the search picture in sizes of the exemplar's object, and the log
+of how much larger the object is.
 """
 
 import torch
@@ -46,8 +46,8 @@ def scores(labels: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3 13 13"]:
 def _surprise(response: Float[Tensor, "batch 3 13 13"], labels: Float[Tensor, "batch 3"]) -> Float[Tensor, " batch"]:
     """Cross-entropy of the scores wanted and those written, over all scales and shifts.
 
-    Source: Danelljan et al. 2020, PrDiMP (arXiv 2003.12565). Differs: over scales too. SiamFC's balanced logistic loss is in
-    `published`.
+    Source: Danelljan et al. 2020, PrDiMP (arXiv 2003.12565). Differs: over scales too. SiamFC's balanced logistic loss
+    is in `published`.
     """
     return -(scores(labels).flatten(1).softmax(-1) * response.flatten(1).log_softmax(-1)).sum(1)
 
@@ -57,7 +57,8 @@ def _off(response: Float[Tensor, "batch 3 13 13"], labels: Float[Tensor, "batch 
     best = response.flatten(1).argmax(1)
     scale = torch.tensor(SCALES, device=response.device)[best // N_SHIFTS**2]
     shifts = torch.stack([best % N_SHIFTS, best // N_SHIFTS % N_SHIFTS], 1) - REACH
-    return (shifts * scale[:, None] * (STRIDE / SIZE_PX) - labels[:, :2]).norm(dim=1)
+    off = shifts * scale[:, None] * (STRIDE / SIZE_PX) - labels[:, :2]
+    return off.square().sum(1).sqrt()
 
 
 kind = categories("kind", N_KINDS)
