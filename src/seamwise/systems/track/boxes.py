@@ -15,7 +15,7 @@ def overlap(a: Boxes, b: Boxes) -> Float[NDArray, "*n"]:
     corner = np.maximum(a[..., :2], b[..., :2])
     shared = (np.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:]) - corner).clip(0).prod(-1)
     union = a[..., 2:].prod(-1) + b[..., 2:].prod(-1) - shared
-    return np.nan_to_num(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))
+    return np.asarray(np.nan_to_num(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)))
 
 
 def middle(boxes: Boxes) -> Float[NDArray, "*n 2"]:

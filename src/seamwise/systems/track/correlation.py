@@ -107,3 +107,10 @@ def filter_about(
 
 def _power(w: Float[Tensor, "batch channels n n"]) -> Float[Tensor, "batch 1 1 1"]:
     return w.square().sum((1, 2, 3), keepdim=True)
+
+
+def support_of(n: int, width: float, height: float) -> Float[Tensor, "n n"]:
+    """1 where a filter about an object in the middle may have weights; width and height in cells, one at least."""
+    away = (torch.arange(n) - n // 2).abs()
+    across, down = (away <= max(side / 2, 1.0) + 0.2 for side in (width, height))
+    return (down[:, None] & across).float()

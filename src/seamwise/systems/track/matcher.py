@@ -1,7 +1,7 @@
 """What a tracker asks of what it tracks with: one matcher an object, and how its answers are followed."""
 
 from dataclasses import dataclass
-from typing import Protocol, final
+from typing import Protocol, final, runtime_checkable
 
 from seamwise.shapes import Float, Tensor
 
@@ -40,6 +40,7 @@ class Following:
     certainty: tuple[float, float, float] = (-3.0, 4.0, 4.0)
 
 
+@runtime_checkable
 class Matcher(Protocol):
     """Learns what an object looks like, and answers where it is in another crop."""
 

@@ -1,23 +1,23 @@
 """The matchers of the chain's own variants: a filter that is kept, and a template."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import final
 
-import torch
 from safetensors.torch import load_file
 from torch.fft import fftshift
 
 from seamwise.errors import ModelError
 from seamwise.model import Model, load_model
 from seamwise.shapes import Float, Tensor
-from seamwise.systems.track.correlation import bump, cross_correlation, windowed
+from seamwise.systems.track.correlation import bump, cross_correlation, support_of, windowed
 from seamwise.systems.track.geometry import SIZE_PX
 from seamwise.systems.track.hog import hog
 from seamwise.systems.track.matcher import Following, Matcher
-from seamwise.systems.track.nets import BUMP, EXEMPLAR_PX, STRIDE, Features, Plain
+from seamwise.systems.track.nets import BUMP, EXEMPLAR_PX, STRIDE, SUPPORT, Features, Plain
 from seamwise.systems.track.published import load_preset
 from seamwise.systems.track.ridge import Ridge
 from seamwise.systems.track.world import N_KINDS
@@ -27,7 +27,7 @@ WEIGHTS = Path(str(files(__package__).joinpath("weights.safetensors")))
 Embed = Callable[[Float[Tensor, "batch 3 px px"]], Float[Tensor, "batch channels n n"]]
 
 WIDER_PX = 4 * SIZE_PX  # a tracker looks a little further than the pairs do that it was taught with
-PENALTY, SUPPORT = 0.01, 1.0
+PENALTY = 0.01  # on the filter's weights, see `ridge`
 KEPT = Following(px=WIDER_PX, area=WIDER_PX / SIZE_PX, exemplar_px=WIDER_PX, rate=0.015)
 FIRST_STEPS, STEPS = 20, 3  # of conjugate gradients
 
@@ -38,10 +38,8 @@ class Kept:
 
     cell_px = float(STRIDE)
 
-    def __init__(
-        self, embed: Embed, following: Following = KEPT, penalty: float = PENALTY, support: float = SUPPORT
-    ) -> None:
-        self.following, self._embed, self._penalty, self._support = following, embed, penalty, support
+    def __init__(self, embed: Embed, following: Following = KEPT, penalty: float = PENALTY) -> None:
+        self.following, self._embed, self._penalty = following, embed, penalty
         self._n = WIDER_PX // STRIDE
         self._window = windowed(self._n)
 
@@ -50,19 +48,18 @@ class Kept:
         return seen
 
     def start(self, z: Float[Tensor, "channels n n"], extent: tuple[float, float]) -> None:
-        cells = [self._support * side / STRIDE for side in extent]
-        away = (torch.arange(self._n) - self._n // 2).abs()
-        across, down = (away < max(side / 2, 1) + 0.2 for side in cells)
+        support = support_of(self._n, *(SUPPORT * side / STRIDE for side in extent))
         sigma = BUMP * (extent[0] * extent[1]) ** 0.5 / STRIDE
         wanted = bump(self._n, self._n, sigma)
-        self._ridge = Ridge(wanted, (down[:, None] & across).float(), self._penalty)
+        self._ridge = Ridge(wanted, support, self._penalty)
         self._ridge.learn(z, 1.0, FIRST_STEPS)
 
     def update(self, z: Float[Tensor, "channels n n"]) -> None:
         self._ridge.learn(z, self.following.rate, STEPS)
 
     def respond(self, x: Float[Tensor, "scales channels n n"]) -> Float[Tensor, "scales n n"]:
-        return fftshift(self._ridge.respond(x), dim=(-2, -1))
+        answers: Tensor = fftshift(self._ridge.respond(x), dim=(-2, -1))
+        return answers
 
 
 @final
@@ -83,15 +80,18 @@ class Template:
         pass
 
     def respond(self, x: Float[Tensor, "scales channels n n"]) -> Float[Tensor, "scales m m"]:
-        return cross_correlation(self._template.repeat_interleave(len(x), 0), x) / self._height
+        answers: Tensor = cross_correlation(self._template.repeat_interleave(len(x), 0), x)
+        return answers / self._height
 
 
-def new_matcher(model: Model | Path | str | None) -> Matcher:
+def new_matcher(model: Matcher | Model | Path | str | None) -> Matcher:
     """What a tracker with this model tracks with; by default that of the shipped weights. Raises ModelError."""
     if model is None:
-        return Kept(_shipped().embed)
+        return Kept(_shipped().embed, kept())
     if isinstance(model, Model):
         return _of_model(model)
+    if not isinstance(model, Path | str):
+        return model
     path = Path(model)
     return load_preset(path) if path.is_file() else _of_model(load_model(path, "track"))
 
@@ -106,13 +106,23 @@ def _of_model(model: Model) -> Matcher:
         )
     features, correlate = nets["features"], nets["correlate"]
     embed = features.embed if isinstance(features, Features) else hog
-    return Template(embed, correlate) if isinstance(correlate, Plain) else Kept(embed)
+    return Template(embed, correlate) if isinstance(correlate, Plain) else Kept(embed, kept())
+
+
+def kept() -> Following:
+    """How a filter that is kept is followed, with what the shipped weights know of how sure it can be."""
+    certainty = _weights()["certainty"].tolist()
+    return replace(KEPT, certainty=(certainty[0], certainty[1], certainty[2]))
 
 
 @lru_cache
 def _shipped() -> Features:
-    weights = load_file(str(WEIGHTS))
-    features = Features(N_KINDS)
-    own = {name.removeprefix("features."): t.float() for name, t in weights.items()}
-    features.load_state_dict(own)
+    features = Features(N_KINDS, designed=True)
+    start = "features."
+    features.load_state_dict({k.removeprefix(start): t.float() for k, t in _weights().items() if k.startswith(start)})
     return features.eval()
+
+
+@lru_cache
+def _weights() -> dict[str, Tensor]:
+    return load_file(str(WEIGHTS))

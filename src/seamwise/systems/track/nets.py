@@ -10,10 +10,18 @@ from itertools import pairwise
 import torch
 from torch import nn
 from torch.fft import fftshift
-from torch.nn.functional import adaptive_avg_pool2d, affine_grid, grid_sample, normalize
+from torch.nn.functional import adaptive_avg_pool2d, affine_grid, avg_pool2d, grid_sample, pad
 
 from seamwise.shapes import Float, Tensor, UInt8
-from seamwise.systems.track.correlation import bump, cross_correlation, filter_of, respond, windowed
+from seamwise.systems.track.correlation import (
+    bump,
+    cross_correlation,
+    filter_about,
+    filter_of,
+    respond,
+    support_of,
+    windowed,
+)
 from seamwise.systems.track.geometry import SIZE_PX
 from seamwise.systems.track.hog import CELL_PX, N_HOG, hog
 
@@ -26,6 +34,9 @@ REACH = 6  # cells that an object is looked for from the middle, either way
 N_SHIFTS = 2 * REACH + 1
 BUMP = 0.1  # sigma of the answer wanted of a filter, in sizes
 N_CHANNELS = 32
+FAINT = 0.1  # of features: as weak as that they are not made even
+BESIDE = 0.4  # weight of learned features beside designed ones
+SUPPORT = 1.0  # of a filter about the object alone, in sizes
 
 
 def pyramid(search: UInt8[Tensor, "batch 3 104 104"]) -> Float[Tensor, "batch 3 3 96 96"]:
@@ -43,7 +54,8 @@ def pyramid(search: UInt8[Tensor, "batch 3 104 104"]) -> Float[Tensor, "batch 3 
 class Features(nn.Module):
     """Feature maps of a quarter of the pictures' side, and the kind of the object, told from the exemplar's.
 
-    Three convolutions, every place's features of length 1; with `designed`, those of `hog` beside them.
+    Three convolutions, evened as the cells of `hog` are: by how strong features are in the 3 × 3 cells about each; then
+    every channel less its mean. With `designed`, those of `hog` stand beside them and count more.
     Source: the shallow networks of CFNet-conv1 (Valmadre et al. 2017) and DCFNet (Wang et al. 2017). Differs: padded, a
     stride of 4 without pooling, no normalisation over a batch.
     """
@@ -57,14 +69,17 @@ class Features(nn.Module):
             nn.ReLU(),
             nn.Conv2d(n_channels, n_channels, 3, padding=1, padding_mode="replicate"),
         )
-        self.share = nn.Parameter(torch.ones(())) if designed else None
+        self.designed = designed
         self.n_channels = n_channels + (N_HOG if designed else 0)
         self.tell = nn.Linear(16 * self.n_channels, n_kinds)
 
     def embed(self, pictures: Float[Tensor, "batch 3 px px"]) -> Float[Tensor, "batch channels n n"]:
         """Features of pictures with values of 0 to 255."""
-        learned = normalize(self.see(pictures / 127.5 - 1), dim=1)
-        return learned if self.share is None else torch.cat([self.share * learned, hog(pictures)], 1)
+        seen = self.see(pictures / 127.5 - 1)
+        around = avg_pool2d(pad(seen.square().sum(1, keepdim=True), (1, 1, 1, 1), mode="replicate"), 3, 1)
+        even = seen / (around + FAINT).sqrt()
+        even = even - even.mean((2, 3), keepdim=True)
+        return torch.cat([BESIDE * even, hog(pictures)], 1) if self.designed else even
 
     def forward(
         self, exemplar: UInt8[Tensor, "batch 3 96 96"], search: UInt8[Tensor, "batch 3 104 104"]
@@ -126,18 +141,23 @@ class Plain(nn.Module):
 class Filter(nn.Module):
     """A correlation filter, learnt from the exemplar in closed form, on the search picture's features.
 
+    n_steps: with more than 0 the filter is about the object alone, found in so many steps (`filter_about`).
     Source: CFNet (Valmadre et al. 2017), DCFNet (Wang et al. 2017). Differs: see `correlation`; how much weights cost
     is learnt, and the whole filter answers, going round under a window, as DCFNet's does.
     """
 
     window: Float[Tensor, "24 24"]
     wanted: Float[Tensor, "24 24"]
+    support: Float[Tensor, "24 24"]
 
-    def __init__(self) -> None:
+    def __init__(self, n_steps: int = 0) -> None:
         super().__init__()
+        self.n_steps = n_steps
         self.sharpness, self.penalty = nn.Parameter(torch.tensor(2.5)), nn.Parameter(torch.tensor(-3.0))
         self.register_buffer("window", windowed(N_CELLS), persistent=False)
         self.register_buffer("wanted", bump(N_CELLS, N_CELLS, BUMP * SIZE_PX / STRIDE), persistent=False)
+        side = SUPPORT * SIZE_PX / STRIDE
+        self.register_buffer("support", support_of(N_CELLS, side, side), persistent=False)
 
     def forward(
         self, z: Float[Tensor, "batch channels 24 24"], x: Float[Tensor, "batch 3 channels 24 24"]
@@ -145,7 +165,11 @@ class Filter(nn.Module):
         """How likely each scale and shift is: rows are y, then x, from -6 to 6 cells."""
         seen = z * self.window
         penalty = self.penalty.exp() * seen.square().sum((1, 2, 3), keepdim=True)
-        answers = respond(filter_of(seen, self.wanted, penalty)[:, None], x * self.window)
+        if self.n_steps:
+            w = filter_about(seen, self.wanted, penalty, self.support, self.n_steps)
+        else:
+            w = filter_of(seen, self.wanted, penalty)
+        answers = respond(w[:, None], x * self.window)
         middle = slice(N_CELLS // 2 - REACH, N_CELLS // 2 + REACH + 1)
         shifted: Tensor = fftshift(answers, dim=(-2, -1))
         return shifted[..., middle, middle] * self.sharpness.exp()

@@ -17,17 +17,21 @@ NEAR = 0.12  # of a map's side: answers as near as this to the highest are of th
 @final
 @dataclass(frozen=True)
 class Answer:
-    """Which map answered highest, at what shift in px of the crop, x and y, and how sure that is, 0 to 1."""
+    """Which map answered highest, at what shift in px of the crop, x and y, and how sure that is, 0 to 1.
+
+    height: the answer there; above: how far all others are below it, 0 to 1.
+    """
 
     map: int
     shift: Float[NDArray, "2"]
+    height: float
+    above: float
     confidence: float
 
 
 def answer_of(maps: Float[Tensor, "n m m"], penalty: list[float], following: Following, cell_px: float) -> Answer:
     """The highest answer of some maps, no shift in their middle; each map counts `penalty` times."""
     n, finer = maps.shape[-1], following.upsample
-    height = float(maps.amax())
     if finer > 1:
         maps = interpolate(maps[None], scale_factor=finer, mode="bicubic", align_corners=False)[0]
     weighed = maps * maps.new_tensor(penalty)[:, None, None]
@@ -42,8 +46,9 @@ def answer_of(maps: Float[Tensor, "n m m"], penalty: list[float], following: Fol
         middle = float(n // 2)
     else:
         middle = (n // 2 + 0.5) * finer - 0.5
-    confidence = _sure(maps[which], row, column, height, following.certainty)
-    return Answer(which, (at - middle) * (cell_px / finer), confidence)
+    height = float(maps.amax())
+    above = _above(maps[which], row, column, height)
+    return Answer(which, (at - middle) * (cell_px / finer), height, above, _sure(height, above, following.certainty))
 
 
 def _within(answers: Float[NDArray, "m m"], row: int, column: int) -> Float[NDArray, "2"]:
@@ -60,13 +65,14 @@ def _top(line: Float[NDArray, "3"]) -> float:
     return 0.0 if bend > -1e-9 else min(max((before - after) / (2 * bend), -0.5), 0.5)
 
 
-def _sure(
-    answers: Float[Tensor, "m m"], row: int, column: int, height: float, certainty: tuple[float, float, float]
-) -> float:
-    """How likely it is that the object is where the answer is highest, from how high it is and how far above others."""
+def _above(answers: Float[Tensor, "m m"], row: int, column: int, height: float) -> float:
     near = max(1, round(NEAR * len(answers)))
     others = answers.clone()
     others[max(0, row - near) : row + near + 1, max(0, column - near) : column + near + 1] = -math.inf
-    above = 1 - float(others.amax()) / max(height, 1e-6)
+    return min(max(1 - float(others.amax()) / max(height, 1e-6), 0.0), 1.0)
+
+
+def _sure(height: float, above: float, certainty: tuple[float, float, float]) -> float:
+    """How likely it is that the object is where the answer is highest."""
     score = certainty[0] + certainty[1] * height + certainty[2] * above
     return 1 / (1 + math.exp(-min(max(score, -30.0), 30.0)))

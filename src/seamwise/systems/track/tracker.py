@@ -1,9 +1,9 @@
 """A tracker: shown an object's box in one frame, it says where the object is in the next ones.
 
-Every frame, the features of a crop about the last place, on a few scales, are answered by what was learnt of the object;
-the highest answer is where it is. Then what is there is learnt from. How high the answer is, and how far above all others,
-tells how sure that is. A tracker that is not sure learns nothing; not sure for some frames, it says that the object is
-lost, and looks for it all over the frame, a few crops at a time, until an answer is sure.
+Every frame, the features of a crop about the last place, on a few scales, are answered by what was learnt of the
+object; the highest answer is where it is. Then what is there is learnt from. How high the answer is, and how far above
+all others, tells how sure that is. A tracker that is not sure learns nothing; not sure for some frames, it says that
+the object is lost, and looks for it all over the frame, a few crops at a time, until an answer is sure.
 
 Source: the loop of SiamFC (Bertinetto et al. 2016). Differs: what was said of loss, and see `ridge`.
 """
@@ -32,15 +32,16 @@ APART = 0.35  # of a crop's side, between their middles
 
 @final
 class Tracker:
-    """Follows one object; `lost` says whether it was not to be seen in the last frame.
+    """Follows one object; `lost` says whether it was not to be seen in the last frame, `seen` what was answered there.
 
-    model: a folder that `seamwise train track` wrote, or that model loaded, or a file of weights of a published preset;
-           by default the weights that come with seamwise. Raises ModelError.
+    model: a folder that `seamwise train track` wrote, or that model loaded; a file that `recipe` wrote; a matcher; by
+           default the weights that come with seamwise. Raises ModelError.
     """
 
-    def __init__(self, model: Model | Path | str | None = None) -> None:
-        self._matcher: Matcher = new_matcher(model)
+    def __init__(self, model: Matcher | Model | Path | str | None = None) -> None:
+        self._matcher = new_matcher(model)
         self._started = self.lost = False
+        self.seen: Answer | None = None
 
     def start(self, frame: UInt8[NDArray, "height width 3"], box: Float[NDArray, "4"]) -> None:
         """Learn what the object in the box looks like. May be called again, for another object.
@@ -69,6 +70,7 @@ class Tracker:
         self._check_next(frame)
         with torch.inference_mode():
             seen = self._search(frame) if self.lost else self._follow(frame)
+        self.seen = seen
         return about(self._centre, self._grown * self._first_wh), seen.confidence
 
     def _follow(self, frame: UInt8[NDArray, "height width 3"]) -> Answer:
