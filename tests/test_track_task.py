@@ -110,11 +110,11 @@ def test_where_nobody_says_the_kind_the_response_teaches_features(unnamed, kept,
 
 def test_features_for_real_sequences_start_from_the_shipped_ones(supply, unnamed, tmp_path, monkeypatch):
     torch.manual_seed(5)
-    weights = Features(N_KINDS).state_dict()
+    weights = Features(N_KINDS, designed=True).state_dict()
     save_file({f"features.{name}": value for name, value in weights.items()}, tmp_path / "weights.safetensors")
     monkeypatch.setattr(task, "WEIGHTS", tmp_path / "weights.safetensors")
     task.shipped.cache_clear()
-    started, scratch = (track(given).chain_of("filter").build(0).nets["features"] for given in (unnamed, supply))
+    started, scratch = (track(given).chain_of("both").build(0).nets["features"] for given in (unnamed, supply))
     task.shipped.cache_clear()
     assert all(torch.equal(value, weights[name]) for name, value in started.state_dict().items())
     assert not torch.equal(scratch.state_dict()["see.0.weight"], weights["see.0.weight"])

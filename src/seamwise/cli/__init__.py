@@ -53,5 +53,6 @@ def main() -> None:
         sys.exit(2 if isinstance(error, InputError) else 1)
     except SystemExit as end:  # typer has made one of a KeyboardInterrupt
         if end.code == INTERRUPTED:
-            print("stopped; what is finished is kept, the same command goes on", file=sys.stderr)
+            goes_on = ", the same command goes on" if sys.argv[1:2] == ["study"] else ""
+            print(f"stopped; what is finished is kept{goes_on}", file=sys.stderr)
         raise

@@ -125,15 +125,19 @@ def evaluate(
 
     Example: seamwise eval track --data otb/ --results boxes/ --plots plots/ --json
     """
-    sequences = sequences_of(data)
+    refused: list[InputError] = []
+    sequences = sequences_of(data, refused.append)
+    for error in refused:
+        print(f"error: {error}", file=sys.stderr)
     _check_results(results, data, sequences)
     with redirect_stdout(sys.stderr):
         tracker = _tracker(model)
         passes = _passes(tracker, sequences, results)
     if not passes:
         remedy = "see above what was wrong with each"
-        raise InputError(f"none of {len(sequences):,} sequences could be followed: there is no score", remedy=remedy)
-    told = _scored(passes) | {"n_failed": len(sequences) - len(passes)}
+        n = len(sequences) + len(refused)
+        raise InputError(f"none of {n:,} sequences could be followed: there is no score", remedy=remedy)
+    told = _scored(passes) | {"n_failed": len(sequences) + len(refused) - len(passes)}
     print(json.dumps(told) if as_json else _table(told))
     if plots is not None:
         _plot(plots, "seamwise" if model is None else model.resolve().name, passes)

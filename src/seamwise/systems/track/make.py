@@ -30,7 +30,7 @@ from seamwise.systems.track.tracker import Tracker
 from seamwise.trial import write_whole
 
 N_STEPS, BATCH, RATE, DECAY, WARMUP = 3000, 8, 3e-3, 1e-4, 50
-FILTER_STEPS = 6  # of conjugate gradients
+FILTER_STEPS, SHARPNESS = 6, 2.5  # of conjugate gradients; where the filter's starts
 GREY, TINT = 0.25, 0.08  # share of pairs without colour; sd of the gain of each colour
 FIRST_CLIP, N_CLIPS, N_FRAMES = 6_000_000, 60, 60  # seeds of the runs: of no clip that is learnt from or tested on
 FOUND = 0.4  # overlap above which a box is right
@@ -51,7 +51,7 @@ def make(out: Path, seed: int = 0, n_steps: int = N_STEPS, watch: Watch = lambda
 
 def learned(supply: Supply, n_steps: int, watch: Watch) -> Features:
     """Features taught by where the object is, through the filter: AdamW, down to nothing along a cosine."""
-    features, correlate = Features(world.N_KINDS, designed=True), Filter(FILTER_STEPS)
+    features, correlate = Features(world.N_KINDS, designed=True), Filter(FILTER_STEPS, SHARPNESS)
     rows = supply.rows("train")
     place = _places(supply, rows)
     nets = nn.ModuleList([features, correlate]).train()
@@ -110,8 +110,8 @@ def calibrated(features: Features, watch: Watch) -> Float[NDArray, "3"]:
         for frame, box, visible in zip(clip.frames[1:], clip.boxes[1:], clip.visible[1:], strict=True):
             was_lost = tracker.lost
             found, _ = tracker.next(frame)
-            if tracker.seen is not None and not was_lost:
-                told.append((tracker.seen.height, tracker.seen.above))
+            if not was_lost:
+                told.append(tracker.signs)
                 right.append(visible > 0.2 and float(overlap(found, box)) > FOUND)
         watch(f"{seed - FIRST_CLIP + 1} of {N_CLIPS} runs, {np.mean(right):.3f} right")
     fitted = LogisticRegression(C=100.0).fit(np.array(told), np.array(right))

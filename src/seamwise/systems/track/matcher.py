@@ -22,8 +22,8 @@ class Following:
                    through the highest and its neighbours is
     repeat_edge:   whether the frame's edge goes on beyond it; else its mean colour is there
     rate:          how far what is known goes towards what is seen, every frame; 0: nothing is learnt after the first
-    certainty:     weights of 1, the highest answer, and how far it is above all others, in a logistic regression: the
-                   confidence
+    certainty:     weights of 1, how far the highest answer is above all others, and its share of what is usual for this
+                   object, in a logistic regression: the confidence
     """
 
     px: int
@@ -37,7 +37,7 @@ class Following:
     upsample: int = 1
     repeat_edge: bool = True
     rate: float = 0.0
-    certainty: tuple[float, float, float] = (-3.0, 4.0, 4.0)
+    certainty: tuple[float, float, float] = (-4.0, 3.0, 5.0)
 
 
 @runtime_checkable

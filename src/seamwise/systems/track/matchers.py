@@ -111,8 +111,8 @@ def _of_model(model: Model) -> Matcher:
 
 def kept() -> Following:
     """How a filter that is kept is followed, with what the shipped weights know of how sure it can be."""
-    certainty = _weights()["certainty"].tolist()
-    return replace(KEPT, certainty=(certainty[0], certainty[1], certainty[2]))
+    bias, above, share = _weights()["certainty"].tolist()
+    return replace(KEPT, certainty=(bias, above, share))
 
 
 @lru_cache

@@ -122,7 +122,7 @@ class Plain(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.sharpness, self.bias = nn.Parameter(torch.tensor(-1.0)), nn.Parameter(torch.zeros(()))
+        self.sharpness = nn.Parameter(torch.zeros(()))
 
     def template(self, z: Float[Tensor, "batch channels n n"]) -> Float[Tensor, "batch channels m m"]:
         """What is looked for: as large as leaves REACH shifts either way."""
@@ -141,7 +141,9 @@ class Plain(nn.Module):
 class Filter(nn.Module):
     """A correlation filter, learnt from the exemplar in closed form, on the search picture's features.
 
-    n_steps: with more than 0 the filter is about the object alone, found in so many steps (`filter_about`).
+    n_steps:   with more than 0 the filter is about the object alone, found in so many steps (`filter_about`)
+    sharpness: the log of what answers are multiplied by, to start with
+
     Source: CFNet (Valmadre et al. 2017), DCFNet (Wang et al. 2017). Differs: see `correlation`; how much weights cost
     is learnt, and the whole filter answers, going round under a window, as DCFNet's does.
     """
@@ -150,10 +152,10 @@ class Filter(nn.Module):
     wanted: Float[Tensor, "24 24"]
     support: Float[Tensor, "24 24"]
 
-    def __init__(self, n_steps: int = 0) -> None:
+    def __init__(self, n_steps: int = 0, sharpness: float = 4.0) -> None:
         super().__init__()
         self.n_steps = n_steps
-        self.sharpness, self.penalty = nn.Parameter(torch.tensor(2.5)), nn.Parameter(torch.tensor(-3.0))
+        self.sharpness, self.penalty = nn.Parameter(torch.tensor(sharpness)), nn.Parameter(torch.tensor(-3.0))
         self.register_buffer("window", windowed(N_CELLS), persistent=False)
         self.register_buffer("wanted", bump(N_CELLS, N_CELLS, BUMP * SIZE_PX / STRIDE), persistent=False)
         side = SUPPORT * SIZE_PX / STRIDE

@@ -17,16 +17,15 @@ NEAR = 0.12  # of a map's side: answers as near as this to the highest are of th
 @final
 @dataclass(frozen=True)
 class Answer:
-    """Which map answered highest, at what shift in px of the crop, x and y, and how sure that is, 0 to 1.
+    """Which map answered highest, at what shift in px of the crop, x and y, how high, and how far above all others.
 
-    height: the answer there; above: how far all others are below it, 0 to 1.
+    above: 1 - the highest answer elsewhere, as a share of `height`; 0 to 1.
     """
 
     map: int
     shift: Float[NDArray, "2"]
     height: float
     above: float
-    confidence: float
 
 
 def answer_of(maps: Float[Tensor, "n m m"], penalty: list[float], following: Following, cell_px: float) -> Answer:
@@ -47,8 +46,7 @@ def answer_of(maps: Float[Tensor, "n m m"], penalty: list[float], following: Fol
     else:
         middle = (n // 2 + 0.5) * finer - 0.5
     height = float(maps.amax())
-    above = _above(maps[which], row, column, height)
-    return Answer(which, (at - middle) * (cell_px / finer), height, above, _sure(height, above, following.certainty))
+    return Answer(which, (at - middle) * (cell_px / finer), height, _above(maps[which], row, column, height))
 
 
 def _within(answers: Float[NDArray, "m m"], row: int, column: int) -> Float[NDArray, "2"]:
@@ -70,9 +68,3 @@ def _above(answers: Float[Tensor, "m m"], row: int, column: int, height: float) 
     others = answers.clone()
     others[max(0, row - near) : row + near + 1, max(0, column - near) : column + near + 1] = -math.inf
     return min(max(1 - float(others.amax()) / max(height, 1e-6), 0.0), 1.0)
-
-
-def _sure(height: float, above: float, certainty: tuple[float, float, float]) -> float:
-    """How likely it is that the object is where the answer is highest."""
-    score = certainty[0] + certainty[1] * height + certainty[2] * above
-    return 1 / (1 + math.exp(-min(max(score, -30.0), 30.0)))

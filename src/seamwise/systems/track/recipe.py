@@ -155,7 +155,9 @@ def train(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = Network(preset).to(device)
-    pairs = DataLoader(Pairs(preset, films, seed), preset.training.batch, num_workers=n_jobs, pin_memory=n_jobs > 0)
+    pairs = DataLoader(
+        Pairs(preset, films, seed), preset.training.batch, num_workers=n_jobs, pin_memory=device.type == "cuda"
+    )
     optimiser, every = torch.optim.SGD(groups(network), momentum=MOMENTUM), max(n_steps // N_TOLD, 1)
     losses: list[float] = []
     with Steps(f"{preset.name}: steps") as steps:

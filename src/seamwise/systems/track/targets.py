@@ -11,7 +11,8 @@ from seamwise import Target
 from seamwise.metrics import as_it_is, categories
 from seamwise.shapes import Float, Tensor
 from seamwise.systems.track.geometry import SIZE_PX
-from seamwise.systems.track.nets import N_SHIFTS, REACH, SCALES, STEP, STRIDE
+from seamwise.systems.track.nets import REACH, SCALES, STEP, STRIDE
+from seamwise.systems.track.nets import place as mean_place
 from seamwise.systems.track.world import N_KINDS
 
 NARROW = 0.8  # sigma in cells of the scores wanted, and in steps between scales
@@ -53,12 +54,8 @@ def _surprise(response: Float[Tensor, "batch 3 13 13"], labels: Float[Tensor, "b
 
 
 def _off(response: Float[Tensor, "batch 3 13 13"], labels: Float[Tensor, "batch 3"]) -> Float[Tensor, " batch"]:
-    """How far the highest score is from the place, in sizes."""
-    best = response.flatten(1).argmax(1)
-    scale = torch.tensor(SCALES, device=response.device)[best // N_SHIFTS**2]
-    shifts = torch.stack([best % N_SHIFTS, best // N_SHIFTS % N_SHIFTS], 1) - REACH
-    off = shifts * scale[:, None] * (STRIDE / SIZE_PX) - labels[:, :2]
-    return off.square().sum(1).sqrt()
+    """How far the mean place is off, in sizes: blunt scores are as wrong as those that are highest elsewhere."""
+    return (mean_place(response) - labels)[:, :2].square().sum(1).sqrt()
 
 
 kind = categories("kind", N_KINDS)

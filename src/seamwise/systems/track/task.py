@@ -26,7 +26,7 @@ from seamwise.systems.track.world import N_KINDS, Difficulty
 
 WEIGHTS = Path(str(files(__package__).joinpath("weights.safetensors")))
 PICTURES, MAPS = ("exemplar", "search"), ("z", "x")
-FIT = Fit(batch=16, rates=(3e-3,), min_steps=300, max_steps=1000, patience=200, eval_every=100, average=0.99)
+FIT = Fit(batch=16, rates=(3e-3,), min_steps=300, max_steps=600, patience=200, eval_every=100, average=0.99)
 
 
 @lru_cache
@@ -39,11 +39,11 @@ def shipped() -> Fields | None:
 
 
 def track(supply: Supply) -> Task:
-    """The task on some supply; where nobody says the kind of objects, learned features start from the shipped ones."""
+    """The task on some supply; where nobody says the kind of objects, `both` starts from the shipped weights."""
     known = "kind" in supply.fields
     written, weights = (*MAPS, targets.kind if known else "kind"), None if known else shipped()
-    learned = Learned("features", partial(Features, N_KINDS), PICTURES, written, weights=weights)
-    both = Learned("features", partial(Features, N_KINDS, designed=True), PICTURES, written)
+    learned = Learned("features", partial(Features, N_KINDS), PICTURES, written)
+    both = Learned("features", partial(Features, N_KINDS, designed=True), PICTURES, written, weights=weights)
     hog = Designed("features", hog_pair, PICTURES, MAPS)
     filtered, plain = (Learned("correlate", net, MAPS, targets.response) for net in (Filter, Plain))
     place = Designed("place", mean_place, "response", targets.place)

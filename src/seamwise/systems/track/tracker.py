@@ -8,6 +8,7 @@ the object is lost, and looks for it all over the frame, a few crops at a time, 
 Source: the loop of SiamFC (Bertinetto et al. 2016). Differs: what was said of loss, and see `ridge`.
 """
 
+import math
 from pathlib import Path
 from typing import final
 
@@ -24,15 +25,16 @@ from seamwise.systems.track.matchers import new_matcher
 from seamwise.systems.track.peak import Answer, answer_of
 
 SMALLEST, LARGEST = 0.2, 6.0  # a side of the box, in sides of the first one
-UNSURE, SURE = 0.3, 0.7  # confidence below which nothing is learnt; above which a lost object is found
+UNSURE, SURE = 0.75, 0.9  # confidence below which nothing is learnt; above which a lost object is found
 PATIENCE = 6  # frames in a row that a tracker is unsure before the object is lost
+USUAL_RATE, TINY = 0.1, 1e-3  # of what an answer usually is; the least that is
 N_LOOKS = 3  # crops a frame that a lost object is looked for in, beside the last place
 APART = 0.35  # of a crop's side, between their middles
 
 
 @final
 class Tracker:
-    """Follows one object; `lost` says whether it was not to be seen in the last frame, `seen` what was answered there.
+    """Follows one object; `lost` says whether it was not to be seen in the last frame.
 
     model: a folder that `seamwise train track` wrote, or that model loaded; a file that `recipe` wrote; a matcher; by
            default the weights that come with seamwise. Raises ModelError.
@@ -41,7 +43,7 @@ class Tracker:
     def __init__(self, model: Matcher | Model | Path | str | None = None) -> None:
         self._matcher = new_matcher(model)
         self._started = self.lost = False
-        self.seen: Answer | None = None
+        self.signs = (0.0, 0.0)  # that the last confidence was told from
 
     def start(self, frame: UInt8[NDArray, "height width 3"], box: Float[NDArray, "4"]) -> None:
         """Learn what the object in the box looks like. May be called again, for another object.
@@ -52,7 +54,7 @@ class Tracker:
         box = np.asarray(box, dtype=np.float64)
         check_box(box, frame.shape[1], frame.shape[0])
         self._centre, self._first_wh = middle(box), box[2:].copy()
-        self._grown = 1.0
+        self._grown, self._usual = 1.0, 0.0
         self._n_unsure, self._n_looked, self.lost = 0, 0, False
         following = self._matcher.following
         px_a_size = following.px / following.area
@@ -69,12 +71,11 @@ class Tracker:
         """
         self._check_next(frame)
         with torch.inference_mode():
-            seen = self._search(frame) if self.lost else self._follow(frame)
-        self.seen = seen
-        return about(self._centre, self._grown * self._first_wh), seen.confidence
+            sure = self._search(frame) if self.lost else self._follow(frame)
+        return about(self._centre, self._grown * self._first_wh), sure
 
-    def _follow(self, frame: UInt8[NDArray, "height width 3"]) -> Answer:
-        """Look about the last place, go there, and learn what is there."""
+    def _follow(self, frame: UInt8[NDArray, "height width 3"]) -> float:
+        """Look about the last place, go there, and learn what is there; how sure it is that the object is there."""
         following = self._matcher.following
         middle_scale = following.n_scales // 2
         scales = [following.step ** (k - middle_scale) for k in range(following.n_scales)]
@@ -82,23 +83,35 @@ class Tracker:
         scale = scales[seen.map]
         self._move(self._centre + seen.shift * scale * self._side / following.px)
         self._grow(1 + following.scale_rate * (scale - 1))
-        self._n_unsure = self._n_unsure + 1 if seen.confidence < UNSURE else 0
+        sure = self._sure(seen)
+        self._n_unsure = self._n_unsure + 1 if sure < UNSURE else 0
         self.lost = self._n_unsure > PATIENCE
-        if not self._n_unsure and following.rate > 0:
-            self._learn(frame)
-        return seen
+        if not self._n_unsure:
+            self._usual += USUAL_RATE * (seen.height - self._usual)
+            if following.rate > 0:
+                self._learn(frame)
+        return sure
 
-    def _search(self, frame: UInt8[NDArray, "height width 3"]) -> Answer:
+    def _search(self, frame: UInt8[NDArray, "height width 3"]) -> float:
         """Look for a lost object at its last place and at the next few others; where it is surely there, go there."""
         others = self._places()
         some = [others[(self._n_looked + k) % len(others)] for k in range(N_LOOKS)]
         self._n_looked += N_LOOKS
         places = np.stack([self._centre, *some])
         seen = self._answer(frame, places, [1.0] * len(places))
-        if seen.confidence > SURE:
+        sure = self._sure(seen)
+        if sure > SURE:
             self._move(places[seen.map] + seen.shift * self._side / self._matcher.following.px)
             self._n_unsure, self._n_looked, self.lost = 0, 0, False
-        return seen
+        return sure
+
+    def _sure(self, seen: Answer) -> float:
+        """How likely it is that the object is there, by `Following.certainty`."""
+        self._usual = self._usual or max(seen.height, TINY)
+        self.signs = (seen.above, min(seen.height / self._usual, 1.0))
+        bias, *weights = self._matcher.following.certainty
+        score = bias + sum(weight * sign for weight, sign in zip(weights, self.signs, strict=True))
+        return 1 / (1 + math.exp(-min(max(score, -30.0), 30.0)))
 
     def _answer(
         self, frame: UInt8[NDArray, "height width 3"], places: Float[NDArray, "n 2"], scales: list[float]
