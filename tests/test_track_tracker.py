@@ -6,7 +6,7 @@ from seamwise.systems.track import world
 from seamwise.systems.track.boxes import middle, overlap
 from seamwise.systems.track.matcher import Following
 from seamwise.systems.track.peak import answer_of
-from seamwise.systems.track.tracker import PATIENCE, Tracker, check_box
+from seamwise.systems.track.tracker import PATIENCE, UNSURE, Tracker, check_box
 
 EASY = dict.fromkeys(world.Difficulty.__dataclass_fields__, 0.0)
 HEIGHT, WIDTH = 120, 160
@@ -59,7 +59,7 @@ def test_nothing_is_learnt_while_it_is_unsure():
     tracker, _ = followed([shown(ground, patch, 60, 40)] * 3, (60, 40, 24, 32))
     before = tracker._matcher._ridge.weights.clone()
     _, score = tracker.next(ground)
-    assert score < 0.3
+    assert score < UNSURE
     assert bool((tracker._matcher._ridge.weights == before).all())
 
 
@@ -138,4 +138,5 @@ def test_the_highest_answer_is_found_within_a_cell(upsample):
     answer = answer_of(torch.stack([peak / 2, peak]), [1.0, 1.0], following, 4.0)
     assert answer.map == 1
     np.testing.assert_allclose(answer.shift, [-5.6 * 4, 3.3 * 4], atol=0.6)
-    assert 0 < answer.confidence < 1
+    assert answer.height == pytest.approx(1, abs=0.06)
+    assert answer.above > 0.8

@@ -33,7 +33,8 @@ N_STEPS, BATCH, RATE, DECAY, WARMUP = 3000, 8, 3e-3, 1e-4, 50
 FILTER_STEPS, SHARPNESS = 6, 2.5  # of conjugate gradients; where the filter's starts
 GREY, TINT = 0.25, 0.08  # share of pairs without colour; sd of the gain of each colour
 FIRST_CLIP, N_CLIPS, N_FRAMES = 6_000_000, 60, 60  # seeds of the runs: of no clip that is learnt from or tested on
-FOUND = 0.4  # overlap above which a box is right
+FOUND, SEEN = 0.4, 0.2  # overlap above which a box is right, where more than that share of the object can be seen
+MOST_WRONG = 10  # frames in a row, then a run ends: what has learnt something else is sure of that
 
 Watch = Callable[[str], None]
 
@@ -102,17 +103,23 @@ def _batches(n: int) -> Iterator[Int[Tensor, " batch"]]:
 
 def calibrated(features: Features, watch: Watch) -> Float[NDArray, "3"]:
     """`Following.certainty`: a logistic regression on a tracker's runs over clips that nothing was learnt from."""
-    told, right = [], []
-    tracker = Tracker(Kept(features.embed, KEPT))
+    told: list[tuple[float, float]] = []
+    right: list[bool] = []
     for seed in range(FIRST_CLIP, FIRST_CLIP + N_CLIPS):
         clip = world.draw(seed, N_FRAMES)
+        tracker = Tracker(Kept(features.embed, KEPT))
         tracker.start(clip.frames[0], clip.boxes[0])
+        n_wrong = 0
         for frame, box, visible in zip(clip.frames[1:], clip.boxes[1:], clip.visible[1:], strict=True):
             was_lost = tracker.lost
             found, _ = tracker.next(frame)
+            is_right = bool(visible > SEEN and overlap(found, box) > FOUND)
             if not was_lost:
                 told.append(tracker.signs)
-                right.append(visible > 0.2 and float(overlap(found, box)) > FOUND)
+                right.append(is_right)
+            n_wrong = 0 if is_right else n_wrong + 1
+            if n_wrong == MOST_WRONG:
+                break
         watch(f"{seed - FIRST_CLIP + 1} of {N_CLIPS} runs, {np.mean(right):.3f} right")
     fitted = LogisticRegression(C=100.0).fit(np.array(told), np.array(right))
     certainty = np.array([fitted.intercept_[0], *fitted.coef_[0]], dtype=np.float32)
