@@ -181,6 +181,10 @@ def test_what_there_is_not_is_named(call, tmp_path):
     assert "--start 3" in told
     assert not (tmp_path / "a.csv").exists()
     assert "none.mp4" in refused(call("predict", "track", "none.mp4", *words()))
+    assert "no such file or folder" in refused(call("predict", "track", "", *words()))
+    long = "n" * 300
+    assert "name too long" in refused(call("predict", "track", long, *words(), "--out", "a.csv"))
+    assert "name too long" in refused(call("predict", "track", folder, *words(), "--out", long))
     assert "no such camera" in refused(call("predict", "track", "camera:97", *words()))
     assert "no such kind of video" in refused(call("predict", "track", folder, *words(), "--video", "a.gif"))
 

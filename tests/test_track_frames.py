@@ -1,9 +1,11 @@
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from seamwise.errors import InputError
+from seamwise.errors import InputError, StorageError
 from seamwise.systems.track.frames import PictureFrames, check_size, frames_of, pictures_in
 from seamwise.video import Frame, VideoFile
 
@@ -178,3 +180,15 @@ def test_frames_of_given_paths(tmp_path):
     frames = PictureFrames("Couple", pictures_in(tmp_path)[2:5])
     assert [frame.number for frame in frames] == [0, 1, 2]
     assert frames.names == ("0003.png", "0004.png", "0005.png")
+
+
+def test_a_video_may_be_called_by_a_time_of_day(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with VideoFile(Path("12:30.avi"), 25) as film:
+        film.add(PICTURE)
+    assert len(list(frames_of("12:30.avi"))) == 1
+
+
+def test_a_video_whose_name_is_too_long_is_told(tmp_path):
+    with pytest.raises(StorageError, match="cannot be written"), VideoFile(tmp_path / f"{'n' * 250}.avi", 25) as film:
+        film.add(PICTURE)

@@ -140,3 +140,13 @@ def test_the_highest_answer_is_found_within_a_cell(upsample):
     np.testing.assert_allclose(answer.shift, [-5.6 * 4, 3.3 * 4], atol=0.6)
     assert answer.height == pytest.approx(1, abs=0.06)
     assert answer.above > 0.8
+
+
+def test_a_box_that_is_refused_leaves_the_object_that_is_followed():
+    ground, patch = scene()
+    frame = shown(ground, patch, 40, 30)
+    tracker, _ = followed([frame] * 2, (40, 30, 24, 32))
+    with pytest.raises(InputError):
+        tracker.start(frame[:60], np.array([500.0, 0, 9, 9]))
+    found, _ = tracker.next(frame)
+    assert np.abs(found - (40, 30, 24, 32)).max() < 1

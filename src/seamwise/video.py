@@ -114,7 +114,7 @@ def _file(path: Path) -> Any:
         given = "a folder" if path.is_dir() else ""
         raise InputError(f"{path}: no such video", given=given, expected="a video file, or camera")
     _quiet()
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)  # FFmpeg takes 12:30.mp4 for a protocol
     if not capture.isOpened():
         given = f"{path.stat().st_size:,} bytes"
         remedy = "copy it again from where it came from, or save it as MP4"
@@ -166,8 +166,10 @@ class VideoFile:
         except OSError as error:
             raise storage_error(self.path.parent, error) from error
         _quiet()
-        writer = cv2.VideoWriter(str(self._beside), cv2.VideoWriter.fourcc(*"mp4v"), self._fps, self._size)
+        beside = str(self._beside.absolute())
+        writer = cv2.VideoWriter(beside, cv2.VideoWriter.fourcc(*"mp4v"), self._fps, self._size)
         if not writer.isOpened():
-            self._beside.unlink(missing_ok=True)
-            raise StorageError(f"{self.path}: cannot be written", remedy="choose another --out")
+            with suppress(OSError):
+                self._beside.unlink(missing_ok=True)
+            raise StorageError(f"{self.path}: cannot be written", remedy="choose another name or folder")
         self._writer = writer

@@ -174,7 +174,9 @@ def _check_places(source: str, model: Path | None, out: Path | None, video: Path
         if path is None:
             continue
         for other, what in kept.items():
-            if _same(path, other) or (other.is_dir() and _is_read(path, other)):
+            with readable(path):
+                is_kept = _same(path, other) or (other.is_dir() and _is_read(path, other))
+            if is_kept:
                 raise InputError(f"{option} {path}: would be written over {what}", remedy="give another name")
         if path.is_dir():
             raise InputError(f"{option} {path}: is a folder", expected="the name of a file")

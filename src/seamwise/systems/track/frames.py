@@ -109,9 +109,9 @@ def frames_of(source: str) -> Frames:
         return VideoFrames(source)
     expected = "a video file, a folder of pictures, or camera"
     with readable(path):
-        if path.is_dir():
+        if source and path.is_dir():
             return PictureFrames(source, pictures_in(path))
-        if not path.exists():
+        if not source or not path.exists():
             raise InputError(f"{source}: no such file or folder", expected=expected, remedy="check the name")
     if path.suffix.lower() in SUFFIXES:
         remedy = f"give the folder that it is in: {path.parent}"

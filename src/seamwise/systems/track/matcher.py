@@ -21,7 +21,8 @@ class Following:
     upsample:      the map is made this many times finer (bicubic) before its highest place is taken; at 1 a parabola
                    through the highest and its neighbours is
     repeat_edge:   whether the frame's edge goes on beyond it; else its mean colour is there
-    rate:          how far what is known goes towards what is seen, every frame; 0: nothing is learnt after the first
+    rate:          how far what is known goes towards what is seen; 0: nothing is learnt after the first frame
+    every:         so many sure frames are learnt from one of
     certainty:     weights of 1, how far the highest answer is above all others, and its share of what is usual for this
                    object, in a logistic regression: the confidence
     """
@@ -37,6 +38,7 @@ class Following:
     upsample: int = 1
     repeat_edge: bool = True
     rate: float = 0.0
+    every: int = 1
     certainty: tuple[float, float, float] = (-4.0, 3.0, 5.0)
 
 

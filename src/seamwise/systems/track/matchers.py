@@ -28,7 +28,7 @@ Embed = Callable[[Float[Tensor, "batch 3 px px"]], Float[Tensor, "batch channels
 
 WIDER_PX = 4 * SIZE_PX  # a tracker looks a little further than the pairs do that it was taught with
 PENALTY = 0.01  # on the filter's weights, see `ridge`
-KEPT = Following(px=WIDER_PX, area=WIDER_PX / SIZE_PX, exemplar_px=WIDER_PX, rate=0.015)
+KEPT = Following(px=WIDER_PX, area=WIDER_PX / SIZE_PX, exemplar_px=WIDER_PX, rate=0.03, every=2)
 FIRST_STEPS, STEPS = 20, 3  # of conjugate gradients
 
 

@@ -33,7 +33,7 @@ class Ridge:
         self.support, self.penalty = support, penalty
         self._n = wanted.shape[-1]
         self._wanted = spectrum(wanted).conj() / self._n
-        self._seen: Complex[Tensor, "frequencies channels channels"] | None = None
+        self._seen: Complex[Tensor, "frequencies channels channels"] | None = None  # transposed
         self._right: Complex[Tensor, "channels n half"] | None = None
         self.weights: Float[Tensor, "channels n n"] = torch.zeros(0)
 
@@ -43,14 +43,14 @@ class Ridge:
         The first features count whole. n_steps: of conjugate gradients.
         """
         seen = spectrum(z)
-        flat = seen.flatten(1).T
-        matrix, right = flat[:, :, None] * flat[:, None, :].conj(), seen * self._wanted
+        flat = seen.flatten(1).T.contiguous()  # a matrix a frequency must lie in one piece
+        before, after, right = flat.conj()[:, :, None], flat[:, None, :], seen * self._wanted
         if self._seen is None or self._right is None:
-            self._seen, self._right = matrix, right
+            self._seen, self._right = before * after, right
             self._ridge = self.penalty * float(flat.abs().square().sum(1).mean())
             self.weights = torch.zeros_like(z)
         else:
-            self._seen.lerp_(matrix, rate)
+            torch.baddbmm(self._seen, before, after, beta=1 - rate, alpha=rate, out=self._seen)
             self._right = torch.lerp(self._right, right, rate)
         self._solve(n_steps)
 
@@ -75,5 +75,6 @@ class Ridge:
         """The normal equations' matrix times a filter within the support."""
         assert self._seen is not None
         freq = spectrum(w)
-        through = (self._seen @ freq.flatten(1).T[:, :, None])[:, :, 0].T.reshape(freq.shape)
+        # a row times the transposed matrix takes a third of the time of the matrix times a column
+        through = torch.bmm(freq.flatten(1).T[:, None, :].contiguous(), self._seen)[:, 0].T.reshape(freq.shape)
         return from_spectrum(through, self._n) * self.support + self._ridge * w

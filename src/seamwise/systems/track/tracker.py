@@ -50,12 +50,12 @@ class Tracker:
 
         Raises InputError for a box without a place or size, outside of the frame, or larger than the frame.
         """
-        self._frame_wh = np.array(frame.shape[1::-1], dtype=np.float64)
         box = np.asarray(box, dtype=np.float64)
         check_box(box, frame.shape[1], frame.shape[0])
+        self._frame_wh = np.array(frame.shape[1::-1], dtype=np.float64)
         self._centre, self._first_wh = middle(box), box[2:].copy()
         self._grown, self._usual = 1.0, 0.0
-        self._n_unsure, self._n_looked, self.lost = 0, 0, False
+        self._n_sure, self._n_unsure, self._n_looked, self.lost = 0, 0, 0, False
         following = self._matcher.following
         px_a_size = following.px / following.area
         extent = self._first_wh * (px_a_size / size_of(self._first_wh))
@@ -88,7 +88,8 @@ class Tracker:
         self.lost = self._n_unsure > PATIENCE
         if not self._n_unsure:
             self._usual += USUAL_RATE * (seen.height - self._usual)
-            if following.rate > 0:
+            self._n_sure += 1
+            if following.rate > 0 and self._n_sure % following.every == 0:
                 self._learn(frame)
         return sure
 
@@ -137,7 +138,7 @@ class Tracker:
         following = self._matcher.following
         side = self._side * px / following.px
         crops = [cut(frame, p, side * s, px, following.repeat_edge) for p, s in zip(places, scales, strict=True)]
-        return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float()
+        return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous().float()
 
     def _move(self, centre: Float[NDArray, "2"]) -> None:
         self._centre = np.clip(centre, 0, self._frame_wh)
