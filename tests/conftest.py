@@ -1,11 +1,13 @@
 """Shapes in signatures are checked in tests: the hook has to be there before seamwise is imported."""
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 from jaxtyping import install_import_hook
 
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # read once, by whichever test opens a video first
 install_import_hook("seamwise", "checking.check")
 
 import torch  # noqa: E402

@@ -316,8 +316,8 @@ def test_drawings(tmp_path):
     frame = Frame(0, 0.0, np.zeros((120, 160, 3), np.uint8))
     box = np.array([40.0, 50.0, 30.0, 40.0])
     tracked, lost = draw(Seen(frame, box, 0.9, False, 0, 0)), draw(Seen(frame, box, 0.1, True, 0, 0))
-    assert tuple(tracked[90, 55]) == TRACKED
-    assert tuple(lost[90, 55]) == LOST
+    assert tuple(tracked[89, 55]) == TRACKED
+    assert tuple(lost[89, 55]) == LOST
     assert (tracked[:14, :30] == 0).all()
     assert (lost[:14, :30] != 0).any()  # LOST in the corner
     nowhere = draw(Seen(frame, np.full(4, np.nan), np.nan, True, 0, 0))
@@ -436,3 +436,10 @@ def test_real_sequences_are_scored_as_their_boxes_say(call, tracker, tmp_path):
         middles = [boxes[:, :2] + boxes[:, 2:] / 2 for boxes in (truth, found)]
         assert row["precision"] == pytest.approx((np.hypot(*(middles[0] - middles[1]).T) <= 20).mean())
         assert row["auc"] == pytest.approx(np.mean([(overlap(truth, found) > t / 20).mean() for t in range(21)]))
+
+
+def test_a_first_frame_that_is_missing_is_not_taken_for_another(call, tmp_path):
+    folder = pictures(tmp_path / "gap", 8)
+    sorted(folder.iterdir())[4].unlink()
+    told = refused(call("predict", "track", folder, *words(), "--start", "4"))
+    assert "--start 4, which is missing" in told

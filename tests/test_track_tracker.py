@@ -6,7 +6,7 @@ from seamwise.systems.track import world
 from seamwise.systems.track.boxes import middle, overlap
 from seamwise.systems.track.matcher import Following
 from seamwise.systems.track.peak import answer_of
-from seamwise.systems.track.tracker import PATIENCE, UNSURE, Tracker, check_box
+from seamwise.systems.track.tracker import PATIENCE, UNSURE, Tracker, check_box, check_frame
 
 EASY = dict.fromkeys(world.Difficulty.__dataclass_fields__, 0.0)
 HEIGHT, WIDTH = 120, 160
@@ -107,6 +107,11 @@ def test_a_box_that_cannot_be_followed_is_refused(box, problem):
     assert "160 x 120 px" in str(error.value)
 
 
+def test_three_numbers_are_no_box():
+    with pytest.raises(InputError, match="other than four numbers"):
+        check_box(np.array([1.0, 2, 3]), WIDTH, HEIGHT)
+
+
 def test_a_box_half_outside_is_followed():
     check_box(np.array([-9.0, 0, 20, 20]), WIDTH, HEIGHT)
     check_box(np.array([0.0, 0, WIDTH, HEIGHT]), WIDTH, HEIGHT)
@@ -150,3 +155,16 @@ def test_a_box_that_is_refused_leaves_the_object_that_is_followed():
         tracker.start(frame[:60], np.array([500.0, 0, 9, 9]))
     found, _ = tracker.next(frame)
     assert np.abs(found - (40, 30, 24, 32)).max() < 1
+
+
+@pytest.mark.parametrize("frame", [np.zeros((9, 9)), np.zeros((9, 9, 4), np.uint8), np.zeros((9, 9, 3)), None])
+def test_a_frame_of_another_kind_is_named(frame):
+    with pytest.raises(InputError, match="uint8"):
+        check_frame(frame)
+
+
+def test_what_goes_at_once_is_lost():
+    ground, patch = scene(4)
+    other, _ = scene(5)
+    _, seen = followed([shown(ground, patch, 60, 40)] + [other] * 15, (60, 40, 24, 32))
+    assert seen[-1][2]

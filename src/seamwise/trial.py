@@ -210,10 +210,18 @@ def storage_error(path: Path, error: OSError) -> StorageError:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file, whole or not at all, and the folder it is in. Raises StorageError."""
+    """Write a file, whole or not at all, and the folder it is in. Raises StorageError.
+
+    A link is followed; what is no regular file, a device say, is written to as it stands.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        path = path.resolve() if path.is_symlink() else path
+        beside = path.with_name(beside.name)
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_file() and not path.is_dir():
+            path.write_bytes(content)
+            return
         beside.write_bytes(content)
         beside.replace(path)
     except OSError as error:

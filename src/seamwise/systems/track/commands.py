@@ -3,9 +3,9 @@
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, redirect_stdout
-from itertools import count, dropwhile
+from itertools import count, dropwhile, islice
 from pathlib import Path
 from typing import Annotated, Any, final
 
@@ -24,7 +24,7 @@ from seamwise.systems.track.predict import COLUMNS, BoxesFile, Follows, Seen, Tr
 from seamwise.systems.track.protocol import curves, mean_curves, scores
 from seamwise.systems.track.truth import write_otb
 from seamwise.trial import write_whole
-from seamwise.video import SUFFIXES, VideoFile, is_camera
+from seamwise.video import Frame, VideoFile, is_camera
 
 WRITABLE = (".mp4", ".m4v", ".mov", ".mkv", ".avi")
 NAMED = {
@@ -89,7 +89,7 @@ def predict(
             rows = None if out is None else stack.enter_context(BoxesFile(out))
             film = None if video is None else stack.enter_context(VideoFile(video, frames.fps))
             steps = stack.enter_context(Steps("frames"))
-            for seen in follow(tracker, dropwhile(lambda frame: frame.number < start, frames), place, source):
+            for seen in follow(tracker, _from(frames, start, source), place, source):
                 if rows is not None:
                     rows.add(seen)
                 told.add(seen)
@@ -130,6 +130,8 @@ def evaluate(
     for error in refused:
         print(f"error: {error}", file=sys.stderr)
     _check_results(results, data, sequences)
+    if plots is not None and plots.exists() and not plots.is_dir():
+        raise InputError(f"--plots {plots}: is no folder", remedy="give another folder")
     with redirect_stdout(sys.stderr):
         tracker = _tracker(model)
         passes = _passes(tracker, sequences, results)
@@ -195,11 +197,20 @@ def _is_read(path: Path, folder: Path) -> bool:
     """Whether a file of the folder would be gone that was not written by this command."""
     if not (path.is_file() and path.resolve().is_relative_to(folder.resolve())):
         return False
-    if path.suffix.lower() in SUFFIXES:
-        return False
     with readable(path), path.open("rb") as file:
         head = csv_line(COLUMNS).encode()
         return file.read(len(head)) != head
+
+
+def _from(frames: Frames, start: int, source: str) -> Iterator[Frame]:
+    """The frames from one on. Raises InputError where that one is missing: the box would be in another."""
+    rest = dropwhile(lambda frame: frame.number < start, frames)
+    for frame in islice(rest, 1):
+        if start and frame.number != start:
+            given = f"--start {start}, which is missing"
+            raise InputError(f"{source}: no such frame", given=given, expected=f"--start {frame.number}, the next one")
+        yield frame
+    yield from rest
 
 
 def _check_end(source: str, frames: Frames, start: int, n: int) -> None:

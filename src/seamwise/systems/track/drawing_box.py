@@ -18,9 +18,11 @@ def draw(seen: Seen) -> UInt8[NDArray, "height width 3"]:
     ink = ImageDraw.Draw(picture)
     size = max(12, round(min(picture.size) / 24))
     font, colour = ImageFont.load_default(size), LOST if seen.lost else TRACKED
-    if np.isfinite(seen.box).all() and (seen.box[2:] > 0).all():
+    if np.isfinite(seen.box).all() and (seen.box[2:] >= 1).all():
         x, y, width, height = (float(v) for v in seen.box)
-        ink.rectangle((x, y, x + width, y + height), outline=colour, width=1 if seen.lost else max(2, size // 6))
+        ink.rectangle(
+            (x, y, x + width - 1, y + height - 1), outline=colour, width=1 if seen.lost else max(2, size // 6)
+        )
         if math.isfinite(seen.score):
             _label(ink, (x, y - 1.4 * size), f"{seen.score:.2f}", colour, font)
     if seen.lost:

@@ -58,7 +58,8 @@ def _within(answers: Float[NDArray, "m m"], row: int, column: int) -> Float[NDAr
 
 
 def _top(line: Float[NDArray, "3"]) -> float:
-    before, at, after = (float(v) for v in line)
+    """A Gaussian's logarithm is a parabola; where the answers are no such thing, they are taken as they are."""
+    before, at, after = (float(v) for v in (np.log(line) if line.min() > 0 else line))
     bend = before - 2 * at + after
     return 0.0 if bend > -1e-9 else min(max((before - after) / (2 * bend), -0.5), 0.5)
 

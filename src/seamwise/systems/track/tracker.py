@@ -37,7 +37,7 @@ class Tracker:
     """Follows one object; `lost` says whether it was not to be seen in the last frame.
 
     model: a folder that `seamwise train track` wrote, or that model loaded; a file that `recipe` wrote; a matcher; by
-           default the weights that come with seamwise. Raises ModelError.
+           default the weights that come with seamwise. Raises ModelError or InputError.
     """
 
     def __init__(self, model: Matcher | Model | Path | str | None = None) -> None:
@@ -48,13 +48,15 @@ class Tracker:
     def start(self, frame: UInt8[NDArray, "height width 3"], box: Float[NDArray, "4"]) -> None:
         """Learn what the object in the box looks like. May be called again, for another object.
 
-        Raises InputError for a box without a place or size, outside of the frame, or larger than the frame.
+        frame: red, green and blue. Raises InputError for another kind of frame, and for a box without a place or size,
+        outside of the frame, or larger than the frame.
         """
+        check_frame(frame)
         box = np.asarray(box, dtype=np.float64)
         check_box(box, frame.shape[1], frame.shape[0])
         self._frame_wh = np.array(frame.shape[1::-1], dtype=np.float64)
         self._centre, self._first_wh = middle(box), box[2:].copy()
-        self._grown, self._usual = 1.0, 0.0
+        self._grown = 1.0
         self._n_sure, self._n_unsure, self._n_looked, self.lost = 0, 0, 0, False
         following = self._matcher.following
         px_a_size = following.px / following.area
@@ -62,6 +64,7 @@ class Tracker:
         with torch.inference_mode():
             z = self._matcher.embed(self._crops(frame, self._centre[None], [1.0], following.exemplar_px))
             self._matcher.start(z[0], (float(extent[0]), float(extent[1])))
+            self._usual = max(self._answer(frame, self._centre[None], [1.0]).height, TINY)
         self._started = True
 
     def next(self, frame: UInt8[NDArray, "height width 3"]) -> tuple[Float[NDArray, "4"], float]:
@@ -108,7 +111,6 @@ class Tracker:
 
     def _sure(self, seen: Answer) -> float:
         """How likely it is that the object is there, by `Following.certainty`."""
-        self._usual = self._usual or max(seen.height, TINY)
         self.signs = (seen.above, min(seen.height / self._usual, 1.0))
         bias, *weights = self._matcher.following.certainty
         score = bias + sum(weight * sign for weight, sign in zip(weights, self.signs, strict=True))
@@ -157,16 +159,28 @@ class Tracker:
     def _check_next(self, frame: UInt8[NDArray, "height width 3"]) -> None:
         if not self._started:
             raise InputError("the tracker has not seen its object", remedy="call start(frame, box) first")
+        check_frame(frame)
         size, first = (f"{w} x {h} px" for w, h in (frame.shape[1::-1], self._frame_wh.astype(int)))
         if size != first:
             raise InputError("a frame of another size than the first", given=size, expected=first)
 
 
-def check_box(box: Float[NDArray, "4"], width: int, height: int) -> None:
+def check_frame(frame: object) -> None:
+    """Raises InputError where a frame is no picture of three colours."""
+    if isinstance(frame, np.ndarray) and frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3:
+        return
+    given = f"{frame.dtype}, {list(frame.shape)}" if isinstance(frame, np.ndarray) else type(frame).__name__
+    expected = "uint8, [height, width, 3], red, green and blue from 0 to 255"
+    raise InputError("a frame that cannot be looked at", given=given, expected=expected)
+
+
+def check_box(box: Float[NDArray, "*n"], width: int, height: int) -> None:
     """Raises InputError where a box cannot be tracked in a frame of this size."""
-    given = ", ".join(f"{v:g}" for v in box)
+    given = ", ".join(f"{v:g}" for v in box.ravel())
     expected = f"x, y, width and height of a box within {width} x {height} px"
-    if not np.isfinite(box).all():
+    if box.shape != (4,):
+        problem = "a box of other than four numbers"
+    elif not np.isfinite(box).all():
         problem = "a box without a place"
     elif (box[2:] < 1).any():
         problem = "a box without a size"
