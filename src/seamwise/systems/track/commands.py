@@ -146,8 +146,11 @@ def evaluate(
 
 
 def _tracker(model: Path | None) -> Follows:
-    from seamwise.systems.track.tracker import Tracker  # takes seconds
+    import torch  # takes seconds
 
+    from seamwise.systems.track.tracker import Tracker
+
+    torch.set_num_threads(1)  # a second gains a tenth on idle cores; where they are busy both wait for one another
     return Tracker(model)
 
 

@@ -25,7 +25,7 @@ from seamwise.systems.track.matchers import new_matcher
 from seamwise.systems.track.peak import Answer, answer_of
 
 SMALLEST, LARGEST = 0.2, 6.0  # a side of the box, in sides of the first one
-UNSURE, SURE = 0.75, 0.9  # confidence below which nothing is learnt; above which a lost object is found
+UNSURE, SURE = 0.75, 0.95  # confidence below which nothing is learnt; above which a lost object is found
 PATIENCE = 6  # frames in a row that a tracker is unsure before the object is lost
 USUAL_RATE, TINY = 0.1, 1e-3  # of what an answer usually is; the least that is
 N_LOOKS = 3  # crops a frame that a lost object is looked for in, beside the last place
@@ -35,6 +35,8 @@ APART = 0.35  # of a crop's side, between their middles
 @final
 class Tracker:
     """Follows one object; `lost` says whether it was not to be seen in the last frame.
+
+    Where other programs use the cores too, `torch.set_num_threads(1)` is many times as fast.
 
     model: a folder that `seamwise train track` wrote, or that model loaded; a file that `recipe` wrote; a matcher; by
            default the weights that come with seamwise. Raises ModelError or InputError.
@@ -90,7 +92,7 @@ class Tracker:
         self._n_unsure = self._n_unsure + 1 if sure < UNSURE else 0
         self.lost = self._n_unsure > PATIENCE
         if not self._n_unsure:
-            self._usual += USUAL_RATE * (seen.height - self._usual)
+            self._usual += max(USUAL_RATE, 1 / (self._n_sure + 2)) * (seen.height - self._usual)
             self._n_sure += 1
             if following.rate > 0 and self._n_sure % following.every == 0:
                 self._learn(frame)
