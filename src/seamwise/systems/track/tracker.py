@@ -25,7 +25,7 @@ from seamwise.systems.track.matchers import new_matcher
 from seamwise.systems.track.peak import Answer, answer_of
 
 SMALLEST, LARGEST = 0.2, 6.0  # a side of the box, in sides of the first one
-UNSURE, SURE = 0.75, 0.95  # confidence below which nothing is learnt; above which a lost object is found
+UNSURE, SURE = 0.75, 0.9  # confidence below which nothing is learnt; above which a lost object is found
 PATIENCE = 6  # frames in a row that a tracker is unsure before the object is lost
 USUAL_RATE, TINY = 0.1, 1e-3  # of what an answer usually is; the least that is
 N_LOOKS = 3  # crops a frame that a lost object is looked for in, beside the last place
