@@ -1,13 +1,14 @@
-"""Pictures in: one file read safely, whatever its format, its turn and its shades."""
+"""Pictures: one file read safely, whatever its format, its turn and its shades; and words on a picture."""
 
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageDraw, UnidentifiedImageError
 
 from seamwise.arrays import Float, NDArray, UInt8
 from seamwise.errors import InputError
@@ -170,3 +171,14 @@ def extent(grey: Float[NDArray, "height width"]) -> tuple[float, float]:
     if not len(known):
         raise ValueError("no pixel of it is a number")
     return float(known.min()), float(known.max())
+
+
+def label(
+    ink: ImageDraw.ImageDraw, at: tuple[float, float], text: str, colour: tuple[int, int, int], font: Any
+) -> None:
+    """White words on a ground of the colour, within the picture where that is wide enough."""
+    _, _, right, bottom = ink.textbbox((0, 0), text, font=font)
+    width, height = ink.im.size
+    x, y = max(0, min(at[0], width - right - 4)), max(0, min(at[1], height - bottom - 4))
+    ink.rectangle((x, y, x + right + 4, y + bottom + 4), fill=colour)
+    ink.text((x + 2, y + 2), text, fill=(255, 255, 255), font=font)

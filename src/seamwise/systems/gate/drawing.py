@@ -2,7 +2,6 @@
 
 import math
 import unicodedata
-from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -27,23 +26,12 @@ def draw(photo: UInt8[NDArray, "height width 3"], decision: Decision) -> UInt8[N
         _square(ink, face.box, tone, max(1, size // 8))
         name = unicodedata.normalize("NFC", face.who or "stranger")
         name = name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
-        label = f"{name} {face.score:.2f}" if math.isfinite(face.score) else name
-        _label(ink, (face.box[0], face.box[1] - 1.4 * size), label, tone, font)
-    _label(ink, (0, 0), "OPEN" if decision.open else f"CLOSED: {decision.reason}", colour, font)
+        told = f"{name} {face.score:.2f}" if math.isfinite(face.score) else name
+        label(ink, (face.box[0], face.box[1] - 1.4 * size), told, tone, font)
+    label(ink, (0, 0), "OPEN" if decision.open else f"CLOSED: {decision.reason}", colour, font)
     return np.array(picture)
 
 
 def _square(ink: ImageDraw.ImageDraw, box: Square, colour: tuple[int, int, int], width: int) -> None:
     x, y, side = box
     ink.rectangle((x, y, x + side, y + side), outline=colour, width=width)
-
-
-def _label(
-    ink: ImageDraw.ImageDraw, at: tuple[float, float], text: str, colour: tuple[int, int, int], font: Any
-) -> None:
-    """White words on a ground of the colour, within the picture where that is wide enough."""
-    _, _, right, bottom = ink.textbbox((0, 0), text, font=font)
-    width, height = ink.im.size
-    x, y = max(0, min(at[0], width - right - 4)), max(0, min(at[1], height - bottom - 4))
-    ink.rectangle((x, y, x + right + 4, y + bottom + 4), fill=colour)
-    ink.text((x + 2, y + 2), text, fill=(255, 255, 255), font=font)
