@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
+from seamwise.pictures import label
 from seamwise.shapes import NDArray
 from seamwise.systems.gate.gate import Decision, Square
 
