@@ -7,11 +7,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 
+from seamwise import cli
 from seamwise.cli import main
 from seamwise.systems.digits import world
 
@@ -73,6 +75,32 @@ def test_help_has_an_example_for_every_command(run: Run) -> None:
 def test_help_does_not_import_torch() -> None:
     code = "import sys, seamwise.cli; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "is_own"),
+    [
+        (("predict", "text", "--model=m"), True),
+        (("eval", "text", "--model", "m"), False),  # scored on the task's own items
+        (("eval", "text", "--model", "m", "--data=dev.conllu"), True),
+        (("train", "text", "--out", "m"), False),  # on the generated language
+        (("train", "text", "--data", "train.conllu", "--out", "m"), True),
+        (("train", "text", "--help"), True),
+        (("train", "track", "--data", "otb", "--out", "m"), False),
+        (("predict", "digits", "--model", "m"), False),
+        (("study", "text", "--data", "train.conllu"), False),
+        (("predict",), False),
+    ],
+)
+def test_which_commands_are_a_systems_own(
+    monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], is_own: bool
+) -> None:
+    ran: list[str] = []
+    monkeypatch.setattr(cli, "app", lambda words: ran.append("any task's"))
+    own = {command: lambda *_, **__: ran.append("own") for command in ("train", "predict", "eval")}
+    monkeypatch.setattr(cli, "import_module", lambda name: SimpleNamespace(apps=own))
+    cli._run(list(words))
+    assert ran == ["own" if is_own else "any task's"]
 
 
 def test_study_then_report_then_resume(folder: Path, run: Run) -> None:

@@ -23,6 +23,7 @@ from seamwise.stopping import Look, Stopped, Stopping
 from seamwise.supply import batches
 
 EVALUATION_BATCH = 512
+POOL = 20  # batches whose items are sorted by length together
 
 Watch = Callable[[int, int, float], None]
 """(step, the last step if it does not stop before, best validation error so far) -> None"""
@@ -154,7 +155,8 @@ class Attempt:
         objective = Objective(self.terms, train, fabric.global_rank, fabric.world_size)
         stopping = Stopping(_look(net, validation, self.chosen_by, 0), settings, self.trivial, self.stop_at)
         total = torch.zeros((), device=fabric.device)
-        steps = shuffled(len(train), settings.batch, self.seed, n_rows)
+        lengths = lengths_in(self.train.inputs, settings.alike)
+        steps = shuffled(len(train), settings.batch, self.seed, n_rows, lengths)
         model.train()
         while not stopping.why:
             step, rows = next(steps)
@@ -315,12 +317,16 @@ def write(
 
 
 def shuffled(
-    n_all: int, size: int, seed: int, n_rows: Callable[[int], int] | None = None
+    n_all: int,
+    size: int,
+    seed: int,
+    n_rows: Callable[[int], int] | None = None,
+    lengths: Int[Tensor, " n"] | None = None,
 ) -> Iterator[tuple[int, Int[Tensor, " batch"]]]:
     """(step from 1, its rows), without end: pass after pass in a new order.
 
     n_rows: step -> how many of n_all; all by default, else the first ones of a mixed order. What is left of a
-    pass and fills no batch is dropped.
+    pass and fills no batch is dropped. lengths: of the items, where batches are to be of items about as long.
     """
     generator = torch.Generator().manual_seed(seed)
     mixed = torch.randperm(n_all, generator=generator)  # so that the first few are of all kinds
@@ -328,9 +334,26 @@ def shuffled(
     while True:
         n = n_all if n_rows is None else n_rows(step)
         order = mixed[torch.randperm(n, generator=generator)]
+        if lengths is not None:
+            order = _alike(order, size, lengths, generator)
         for at in range(0, max(1, n - size + 1), size):
             step += 1
             yield step, order[at : at + size]
+
+
+def _alike(
+    order: Int[Tensor, " n"], size: int, lengths: Int[Tensor, " all"], generator: torch.Generator
+) -> Int[Tensor, " n"]:
+    """The same items: sorted by length a few batches at a time, and those batches in a new order."""
+    pools = [pool[lengths[pool].argsort(stable=True)] for pool in torch.split(order, POOL * size)]
+    parts = torch.split(torch.cat(pools), size)
+    whole = [parts[k] for k in torch.randperm(len(order) // size, generator=generator)]
+    return torch.cat([*whole, *parts[len(whole) :]])
+
+
+def lengths_in(inputs: dict[str, Tensor], name: str) -> Int[Tensor, " n"] | None:
+    """How many places of an input are not filled up with zeros, an item; None where there is no such input."""
+    return (inputs[name].flatten(2) != 0).any(2).sum(1) if name in inputs else None
 
 
 @final

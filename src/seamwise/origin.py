@@ -23,7 +23,7 @@ import cloudpickle
 
 from seamwise.errors import SeamwiseError, TaskError
 
-SYSTEMS = ("digits", "gate", "age", "track")
+SYSTEMS = ("digits", "gate", "age", "track", "text")
 NOISE = "noise."  # before a field's name: how much of its labels to make wrong, in every task
 EXAMPLE = "clutter=12,noise=.1"
 

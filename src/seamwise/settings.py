@@ -35,6 +35,7 @@ CHECKS: dict[str, Check] = {
     **dict.fromkeys(("min_steps", "warmup", "start_small"), COUNT),
     **dict.fromkeys(("weight_decay", "stage_weight"), SIZE),
     "n_folds": ("a whole number of 2 or more", lambda v: _is_whole(v, 2)),
+    "alike": ("the name of an input", lambda v: isinstance(v, str)),
     "average": ("a number of 0 or more and below 1", lambda v: _is_number(v) and 0 <= v < 1),
     "clip": ("a number above 0", lambda v: _is_number(v) and v > 0),
     "accelerator": (f"one of {', '.join(ACCELERATORS)}", lambda v: v in ACCELERATORS),
@@ -63,6 +64,8 @@ class Fit:
     average:       of the weights, kept a step; 0 keeps the last weights themselves
     clip:          largest norm of the gradient
     n_folds:       of cross-fitting, in sequential
+    alike:         an input [n, length, ...] filled up with zeros: a batch is of items about as long in it, as a batch
+                   costs what its longest item costs; "" for batches of any
     """
 
     batch: int = 32
@@ -78,6 +81,7 @@ class Fit:
     average: float = 0.995
     clip: float = 5.0
     n_folds: int = 5
+    alike: str = ""
     precision: str = "32-true"
     accelerator: str = "cpu"
     n_devices: int = 1

@@ -11,9 +11,11 @@ from seamwise.cli.studies import advise, report, study
 from seamwise.errors import InputError, SeamwiseError
 
 INTERRUPTED = 130
-OWN_COMMANDS = {name: f"seamwise.systems.{name}.commands" for name in ("gate", "age", "track")}  # predict and eval
+# predict and eval, and train of real data
+OWN_COMMANDS = {name: f"seamwise.systems.{name}.commands" for name in ("gate", "age", "track", "text")}
 # with a model alone these ask any task's command
-OF_A_MODEL = (("predict", "gate"), ("eval", "gate"), ("eval", "age"), ("eval", "track"))
+OF_A_MODEL = (("predict", "gate"), *(("eval", name) for name in OWN_COMMANDS))
+OWN_TRAINING = ("text",)  # where `--data` is given
 
 app = typer.Typer(
     name="seamwise",
@@ -30,15 +32,22 @@ app.command(name="eval")(evaluate)
 
 
 def _run(words: list[str]) -> None:
-    """A system's own command where it has one; with a model of its task, and no data, the one of every task."""
+    """A system's own command where it has one for what was given; else the one of every task."""
     command, task = [*words, "", ""][:2]
     options = {word.partition("=")[0] for word in words}
-    alone = "--model" in options and not options & {"--data", "--enrol"}
-    if command in ("predict", "eval") and task in OWN_COMMANDS and not (alone and (command, task) in OF_A_MODEL):
+    if task in OWN_COMMANDS and _is_own(command, task, options):
         own = import_module(OWN_COMMANDS[task])
         own.apps[command](words[2:], prog_name=f"seamwise {command} {task}")
     else:
         app(words)
+
+
+def _is_own(command: str, task: str, options: set[str]) -> bool:
+    """Not with a model of its task and no data; and a training only on data."""
+    if command == "train":
+        return task in OWN_TRAINING and bool(options & {"--data", "--help"})
+    alone = "--model" in options and not options & {"--data", "--enrol"}
+    return command in ("predict", "eval") and not (alone and (command, task) in OF_A_MODEL)
 
 
 def main() -> None:

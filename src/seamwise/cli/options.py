@@ -12,7 +12,7 @@ from seamwise.errors import InputError
 TaskName = Annotated[
     str,
     typer.Argument(
-        metavar="TASK", help="A shipped system (digits, gate, age, track), or a Python file that sets `task`."
+        metavar="TASK", help="A shipped system (digits, gate, age, track, text), or a Python file that sets `task`."
     ),
 ]
 Data = Annotated[

@@ -1,0 +1,90 @@
+"""A parser made from a treebank: the chain by any regime, and the splitter of sentences before it."""
+
+import math
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from seamwise import Fit
+from seamwise.errors import SupplyError, TaskError
+from seamwise.fit import Watch
+from seamwise.model import train
+from seamwise.systems.text.conllu import read_conllu
+from seamwise.systems.text.data import divided, fits, stripped, supply
+from seamwise.systems.text.inventory import inventory_of
+from seamwise.systems.text.parser import Parser
+from seamwise.systems.text.sentence import Sentence
+from seamwise.systems.text.splitting import splitting
+from seamwise.systems.text.task import DIRECT, HARD, text
+
+SIZE = 224  # states a direction of each BiLSTM
+LONGEST = 160  # characters of a sentence that is learned from
+N_CHECKED = 400  # sentences that training is stopped by, at most; and as many that are only scored
+PASSES = 30
+FIT = Fit(
+    batch=32,
+    rates=(3e-3,),
+    patience=1000,
+    eval_every=250,
+    warmup=200,
+    average=0.998,
+    start_small=0,
+    alike="characters",
+)
+
+
+def train_parser(
+    treebank: Path,
+    dev: Path | None = None,
+    *,
+    regime: str = "joint",
+    variant: str | None = None,
+    passes: int = PASSES,
+    strip_spaces: bool = False,
+    seed: int = 0,
+    watch: Watch | None = None,
+) -> Parser:
+    """Train a parser on a treebank, with roles where it has some.
+
+    dev:    sentences to choose the best weights by; a twelfth of the treebank's where there is none
+    passes: over the treebank, at most; training stops before once the validation score no longer improves
+    Raises InputError naming file and line, TaskError.
+    """
+    start = time.perf_counter()
+    parts = _parts(treebank, dev, strip_spaces=strip_spaces)
+    inventory = inventory_of(parts[0], spaces=not strip_spaces)
+    held = supply(inventory, parts, LONGEST)
+    n_steps = math.ceil(passes * len(held.rows("train")) / FIT.batch)
+    fit = replace(FIT, max_steps=n_steps, min_steps=min(n_steps, 2000))
+    names = DIRECT if regime == "direct" else HARD
+    chosen = variant or ("direct" if regime == "direct" else "shared")
+    if chosen not in names:
+        raise TaskError(f"no variant {chosen!r} for {regime}", expected=f"one of {', '.join(names)}")
+    task = text(inventory, held, [chosen if chosen in HARD else "shared"], size=SIZE, fit=fit)
+    model = train(task, regime, variant=chosen, seed=seed, watch=watch)
+    splitter = train(splitting(inventory, parts), "independent", seed=seed, watch=watch)
+    about = {
+        "regime": model.record.regime,
+        "seed": seed,
+        "sentences": [int(n) for n in (len(held.rows("train")), *map(len, parts))],
+        "validation": {s.field: s.error for s in model.evaluate("validation").stages},
+        "stopped": model.record.stopped,
+        "seconds": time.perf_counter() - start,
+        "notes": list(model.record.notes),
+    }
+    return Parser(inventory, model.net, splitter.net.nets["split"], chosen, SIZE, about)
+
+
+def _parts(treebank: Path, dev: Path | None, *, strip_spaces: bool) -> list[list[Sentence]]:
+    """Sentences to learn from, to choose by and to score."""
+    read = [read_conllu(path) for path in ([treebank] if dev is None else [treebank, dev])]
+    if strip_spaces:
+        read = [[stripped(s) for s in sentences] for sentences in read]
+    for path, sentences in zip([treebank, dev], read, strict=False):
+        if not any(fits(s, LONGEST) for s in sentences):
+            expected = f"words with UPOS and HEAD, at most {LONGEST} characters"
+            raise SupplyError(f"{path}: no sentence can be learned from", expected=expected)
+    if dev is None:
+        share = min(1 / 12, N_CHECKED / len(read[0]))
+        return divided(read[0], (1 - 2 * share, share, share))
+    return [read[0], *divided(read[1], (0.5, 0.5))]

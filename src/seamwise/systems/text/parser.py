@@ -1,0 +1,215 @@
+"""Parser: raw text to sentences, words, tags, trees and roles, by a trained chain; and its folder."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from seamwise.chain import ChainNet
+from seamwise.errors import ModelError
+from seamwise.model import check_model_place, replace_folder
+from seamwise.shapes import Int, NDArray
+from seamwise.stage import load_weights
+from seamwise.systems.text import decoding
+from seamwise.systems.text.data import ABSENT, fits, labels_of, padded
+from seamwise.systems.text.inventory import PADDING, Inventory
+from seamwise.systems.text.raw import run_of
+from seamwise.systems.text.sentence import Sentence
+from seamwise.systems.text.splitting import Split, breaks_of
+from seamwise.systems.text.task import chain_named
+from seamwise.trial import storage_error, write_json
+from seamwise.version import VERSION
+
+FORMAT = 1
+TEXTS_AT_ONCE, CHARACTERS_AT_ONCE = 64, 20_000
+SENTENCES_AT_ONCE = 32
+GIVEN = {"sentences": (), "words": ("words",), "tags": ("words", "tags"), "tree": ("words", "tags", "tree")}
+
+
+@final
+@dataclass(frozen=True)
+class Parser:
+    """A trained chain and the splitter of sentences before it.
+
+    regime, variant, size: how the chain was trained, see task.chain_named; about: what else its folder tells
+    """
+
+    inventory: Inventory
+    net: ChainNet = field(repr=False)
+    splitter: nn.Module = field(repr=False)
+    variant: str
+    size: int
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def has_roles(self) -> bool:
+        """Whether it labels predicates and their arguments."""
+        return bool(self.inventory.roles) and "roles" in self.net.nets
+
+    @property
+    def strips_spaces(self) -> bool:
+        """Whether it was trained without white space."""
+        return not self.inventory.spaces
+
+    def parse(self, texts: Iterable[str]) -> Iterator[list[Sentence]]:
+        """The sentences of each text, in order; none of one that is white space alone. Any string will do.
+
+        Tokens hold the white space around them, so that the text can be rebuilt, but for what is before the first
+        token of a text without any.
+        """
+        waiting = iter(texts)
+        while some := list(islice(waiting, TEXTS_AT_ONCE)):
+            cut = [self._split(text) for text in some]
+            done = iter(self._analysed([piece for pieces in cut for piece in pieces]))
+            yield from ([next(done) for _ in pieces] for pieces in cut)
+
+    def annotate(self, sentences: Sequence[Sentence], given: str) -> list[Sentence]:
+        """The same sentences with all predicted that is behind what is given.
+
+        given: "sentences" (their characters and white space alone), "words", "tags" or "tree" (each with all before it)
+        """
+        pieces = [decoding.piece_of(sentence) for sentence in sentences]
+        golds = [self._gold(sentence, GIVEN[given]) for sentence in sentences]
+        return self._analysed(pieces, golds)
+
+    def _gold(self, sentence: Sentence, fields: Sequence[str]) -> "_Gold | None":
+        longest = len(sentence.characters)
+        if not fields or not fits(sentence, longest, labelled="tags" in fields):
+            return None
+        labels = labels_of(self.inventory, sentence)
+        return _Gold(sentence, {name: labels[name] for name in fields if name in self.net.chain.targets})
+
+    def _split(self, text: str) -> list[decoding.Piece]:
+        """A text's sentences: cut at empty lines, and where the splitter says."""
+        paragraphs = decoding.paragraphs_of(run_of(text))
+        numbers = [self.inventory.encoded(p.characters, p.spaces) for p in paragraphs]
+        cuts = breaks_of(self.splitter, numbers)
+        return [piece for p, places in zip(paragraphs, cuts, strict=True) for piece in p.cut(places)]
+
+    def _analysed(
+        self, pieces: Sequence[decoding.Piece], golds: Sequence["_Gold | None"] | None = None
+    ) -> list[Sentence]:
+        """Pieces of about one length at once; those with gold apart from those without."""
+        known = golds or [None] * len(pieces)
+        order = sorted(range(len(pieces)), key=lambda k: (known[k] is None, len(pieces[k].characters)))
+        found: dict[int, Sentence] = {}
+        for rows in _batches(order, pieces, known):
+            written = self._written([pieces[k] for k in rows], [known[k] for k in rows])
+            for row, k in enumerate(rows):
+                own = {name: value[row] for name, value in written.items()}
+                gold = known[k]
+                given = (None, ()) if gold is None else (gold.sentence, tuple(gold.labels))
+                found[k] = decoding.decoded(self.inventory, pieces[k], own, *given)
+        return [found[k] for k in range(len(pieces))]
+
+    def _written(self, pieces: Sequence[decoding.Piece], golds: Sequence["_Gold | None"]) -> dict[str, NDArray]:
+        width = max(len(piece.characters) for piece in pieces)
+        rows = [self.inventory.encoded(piece.characters, piece.spaces) for piece in pieces]
+        given = {"characters": torch.from_numpy(padded(rows, width, PADDING))}
+        having = [gold for gold in golds if gold is not None]
+        for name in having[0].labels if having else ():
+            labels = torch.from_numpy(padded([gold.labels[name] for gold in having], width, ABSENT))
+            given[name] = self.net.chain.targets[name][1].gold(labels)
+        with torch.no_grad():
+            written = self.net.eval()(given)
+        return {name: written[name].numpy() for name in decoding.FIELDS if name in written}
+
+    def save(self, folder: str | Path) -> None:
+        """Write the folder, whole or not at all; a model that is there is replaced. Raises StorageError, ModelError."""
+        folder = Path(folder).absolute()
+        check_model_place(folder)
+        beside = folder.with_name(f".{folder.name}.{os.getpid()}")
+        record = {"format": FORMAT, "version": VERSION, "task": "parser", "variant": self.variant, "size": self.size}
+        record |= {"about": dict(self.about), "inventory": self.inventory.record()}
+        weights = {f"{name}.{k}": v for name, net in self._parts.items() for k, v in net.state_dict().items()}
+        try:
+            shutil.rmtree(beside, ignore_errors=True)
+            beside.mkdir(parents=True)
+            save_file({key: value.contiguous() for key, value in weights.items()}, beside / "weights.safetensors")
+            write_json(beside / "model.json", record)
+            replace_folder(beside, folder)
+        except OSError as error:
+            raise storage_error(folder, error) from error
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+
+    @property
+    def _parts(self) -> dict[str, nn.Module]:
+        return {"chain": self.net, "splitter": self.splitter}
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Parser":
+        """Read what `save` wrote. Raises ModelError naming the file."""
+        folder = Path(folder)
+        record = _record_of(folder)
+        try:
+            inventory = Inventory.of_record(record["inventory"])
+            chain = chain_named(record["variant"], inventory, 1, record["size"])
+            told = record["variant"], record["size"], record["about"]
+            parser = cls(inventory, chain.build(0).eval(), Split(inventory).eval(), *told)
+        except (KeyError, TypeError, ValueError) as error:
+            given = f"{type(error).__name__}: {error}"
+            raise ModelError(f"{folder / 'model.json'}: damaged", given=given, remedy=AGAIN) from None
+        path = folder / "weights.safetensors"
+        try:
+            weights = load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise ModelError(f"{path}: cannot be read", given=str(error), remedy=AGAIN) from None
+        for name, net in parser._parts.items():
+            own = {k.removeprefix(f"{name}."): v for k, v in weights.items() if k.startswith(f"{name}.")}
+            load_weights(f"{path}, {name}", net, own)
+        return parser
+
+
+AGAIN = "copy the whole folder again, or train it again"
+
+
+@final
+@dataclass(frozen=True)
+class _Gold:
+    """What is given of a sentence: the sentence, and the labels of some fields."""
+
+    sentence: Sentence
+    labels: dict[str, Int[NDArray, "n *each"]]
+
+
+def _batches(
+    order: Sequence[int], pieces: Sequence[decoding.Piece], golds: Sequence[_Gold | None]
+) -> Iterator[list[int]]:
+    """A few sentences at once, not too many characters together."""
+    some: list[int] = []
+    for k in order:
+        too_many = len(pieces[k].characters) * (1 + len(some)) > CHARACTERS_AT_ONCE or len(some) == SENTENCES_AT_ONCE
+        if some and (too_many or (golds[k] is None) != (golds[some[0]] is None)):
+            yield some
+            some = []
+        some.append(k)
+    if some:
+        yield some
+
+
+def _record_of(folder: Path) -> dict[str, Any]:
+    path = folder / "model.json"
+    expected = "a folder that `seamwise train text --data` wrote"
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"{folder}: no parser", given=f"model.json: {error.strerror}", expected=expected) from None
+    except ValueError as error:
+        raise ModelError(f"{path}: damaged", given=str(error), remedy=AGAIN) from None
+    if not isinstance(record, dict) or record.get("task") != "parser":
+        told = record.get("task") if isinstance(record, dict) else type(record).__name__
+        raise ModelError(f"{folder}: no parser", given=f"a model of the task {told!r}", expected=expected)
+    if record.get("format") != FORMAT:
+        given = f"format {record.get('format')}, written by seamwise {record.get('version')}"
+        raise ModelError(f"{path}: of another version", given=given, expected=f"format {FORMAT}", remedy=AGAIN)
+    return record
