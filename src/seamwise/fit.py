@@ -303,8 +303,13 @@ def write(
     fields: Sequence[str],
     pins: dict[str, tuple[Tensor, Tensor]] | None = None,
 ) -> dict[str, Tensor]:
-    """Run a network in evaluation mode over all items, a batch at a time; the fields that were asked for."""
-    net.eval()
+    """Run a network in evaluation mode over all items, a batch at a time; the fields that were asked for.
+
+    Stages behind the last that writes one of them are not run.
+    """
+    writing = [k for k, stage in enumerate(net.chain.stages) if set(fields).intersection(stage.outputs)]
+    last = max(writing, default=0)
+    net = net.eval().part([stage.name for stage in net.chain.stages[: last + 1]])
     pieces: dict[str, list[Tensor]] = {name: [] for name in fields}
     n = len(next(iter(inputs.values())))
     with torch.no_grad():

@@ -40,7 +40,7 @@ def labels_of(inventory: Inventory, sentence: Sentence) -> dict[str, Int[NDArray
     """{field: labels} of one sentence that fits; a label that the inventory lacks is that of the first class."""
     at = [start for start, _ in sentence.anchors]
     n = len(sentence.characters)
-    words, tags, tree, predicates = np.zeros(n), np.zeros(n), np.zeros((n, 2)), np.zeros(n)
+    words, tags, predicates, tree = (np.zeros(shape, dtype=np.int64) for shape in (n, n, n, (n, 2)))
     words[at] = 2
     words[token_starts(sentence)] = 1
     place = [0, *(1 + start for start in at)]
@@ -95,7 +95,7 @@ def supply(inventory: Inventory, parts: Sequence[Sequence[Sentence]], longest: i
     return Supply({"sentences": table})
 
 
-def padded(rows: Sequence[Int[NDArray, "n ..."]], width: int, value: int) -> Int[NDArray, "rows width ..."]:
+def padded(rows: Sequence[NDArray], width: int, value: int) -> Int[NDArray, "rows width ..."]:
     """Rows of unequal length as one array, filled up with a value."""
     shape = (len(rows), width, *(rows[0].shape[1:] if rows else ()))
     table = np.full(shape, value, dtype=np.int32)

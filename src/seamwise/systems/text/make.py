@@ -17,7 +17,7 @@ from seamwise.systems.text.sentence import Sentence
 from seamwise.systems.text.splitting import splitting
 from seamwise.systems.text.task import DIRECT, HARD, text
 
-SIZE = 224  # states a direction of each BiLSTM
+SIZE = 192  # states a direction of each BiLSTM
 LONGEST = 160  # characters of a sentence that is learned from
 N_CHECKED = 400  # sentences that training is stopped by, at most; and as many that are only scored
 PASSES = 30

@@ -25,6 +25,7 @@ DROPPED = 0.05  # of the characters, made unknown in training
 WORD_DROPPED = 0.2  # of the known words
 AT_ONCE = 32  # sentences that are written at once where nothing is learned
 MINUS = -1e4
+MOST_PAIRS = 100_000  # of a dependent and a head whose relations are told at once where nothing is learned
 
 
 @final
@@ -63,6 +64,13 @@ class BiLSTM(nn.Module):
         return dropped
 
 
+def vectors(n: int, size: int) -> nn.Embedding:
+    """Small vectors: what is rare moves little in training, and should then say little."""
+    made = nn.Embedding(n, size)
+    nn.init.normal_(made.weight, std=0.1)
+    return made
+
+
 @final
 class Encoder(nn.Module):
     """Characters in their sentence: what each is, with the next, and of which kind; then a BiLSTM."""
@@ -71,9 +79,9 @@ class Encoder(nn.Module):
         self, inventory: Inventory, size: int, *, layers: int = 1, embedded: int = 64, dropout: float = 0.3
     ) -> None:
         super().__init__()
-        self.character = nn.Embedding(inventory.n_characters, embedded)
-        self.pair = nn.Embedding(inventory.n_pairs, embedded)
-        self.kind = nn.Embedding(N_KINDS, 16)
+        self.character = vectors(inventory.n_characters, embedded)
+        self.pair = vectors(inventory.n_pairs, embedded)
+        self.kind = vectors(N_KINDS, 16)
         self.lstm = BiLSTM(2 * embedded + 16, size, layers, dropout)
 
     def forward(self, characters: Int[Tensor, "batch n 3"]) -> Float[Tensor, "batch n out"]:
@@ -110,7 +118,7 @@ class Lexicon(nn.Module):
         spelt = [[self.lowered.tolist()[i] for i in inventory.ids(word)] for word in inventory.words]
         keys = sorted({sum(i * pow(BASE, k, PRIME) for k, i in enumerate(ids)) % PRIME for ids in spelt})
         self.register_buffer("keys", torch.tensor([-1, *keys]), persistent=False)
-        self.vectors = nn.Embedding(len(self.keys), size)
+        self.vectors = vectors(len(self.keys), size)
 
     def forward(self, characters: Int[Tensor, "batch n 3"], words: Words) -> Float[Tensor, "batch words size"]:
         """The vectors of words; of one that is not known, vector 0."""
@@ -119,8 +127,8 @@ class Lexicon(nn.Module):
         known = self.keys[at] == key
         if self.training:
             known = known & (torch.rand(key.shape, device=key.device) >= WORD_DROPPED)
-        vectors: Tensor = self.vectors(torch.where(known, at, 0))
-        return vectors
+        found: Tensor = self.vectors(torch.where(known, at, 0))
+        return found
 
 
 Write = Callable[..., tuple[Tensor, ...]]
@@ -214,8 +222,19 @@ class Arcs(nn.Module):
         m = states.shape[1]
         none = pad(~real[:, None, :] | torch.eye(m, dtype=torch.bool, device=states.device), [1, 0])
         heads = torch.softmax(scores.masked_fill(none, MINUS), dim=-1)
-        given_head = torch.softmax(self.label(self.related(states), self.relating(with_root)), dim=-1)
-        return heads, torch.einsum("bmh,bmhr->bmr", heads, given_head)
+        related, relating = self.related(states), self.relating(with_root)
+        few = m if torch.is_grad_enabled() else max(1, MOST_PAIRS // (len(states) * (m + 1)))
+        parts = zip(torch.split(heads, few, dim=1), torch.split(related, few, dim=1), strict=True)
+        return heads, torch.cat([self._relations(spread, some, relating) for spread, some in parts], dim=1)
+
+    def _relations(
+        self,
+        heads: Float[Tensor, "batch few heads"],
+        related: Float[Tensor, "batch few label"],
+        relating: Float[Tensor, "batch heads label"],
+    ) -> Float[Tensor, "batch few relations"]:
+        given_head = torch.softmax(self.label(related, relating), dim=-1)
+        return torch.einsum("bmh,bmhr->bmr", heads, given_head)
 
 
 class Reader(nn.Module):
@@ -229,7 +248,7 @@ class Reader(nn.Module):
         self.lexicon = Lexicon(inventory, lexicon)
         self.dropout = Dropout(dropout)
         self.soft = soft
-        self.read = 4 * size + lexicon
+        self.read = 2 * size + lexicon
 
     def words(
         self, characters: Int[Tensor, "batch n 3"], states: Sequence[Tensor], field: Float[Tensor, "batch n classes"]

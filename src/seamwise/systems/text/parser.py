@@ -17,7 +17,7 @@ from torch import nn
 from seamwise.chain import ChainNet
 from seamwise.errors import ModelError
 from seamwise.model import check_model_place, replace_folder
-from seamwise.shapes import Int, NDArray
+from seamwise.shapes import NDArray
 from seamwise.stage import load_weights
 from seamwise.systems.text import decoding
 from seamwise.systems.text.data import ABSENT, fits, labels_of, padded
@@ -179,7 +179,7 @@ class _Gold:
     """What is given of a sentence: the sentence, and the labels of some fields."""
 
     sentence: Sentence
-    labels: dict[str, Int[NDArray, "n *each"]]
+    labels: dict[str, NDArray]
 
 
 def _batches(

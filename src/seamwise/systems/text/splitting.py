@@ -18,7 +18,7 @@ from seamwise.systems.text.targets import Classes, class_loss, f1_error
 WINDOW, MARGIN = 192, 32  # characters that are read at once, and at either end of them only as context
 SIZE = 48
 LONGEST = 400  # characters of a sentence: a longer one is cut where a boundary is least improbable
-FIT = Fit(batch=32, rates=(3e-3,), min_steps=300, max_steps=900, patience=300, average=0.99, alike="characters")
+FIT = Fit(batch=32, rates=(3e-3,), min_steps=300, max_steps=600, patience=200, average=0.99, alike="characters")
 
 
 @final
@@ -78,7 +78,7 @@ class _Made:
 
 def _windows(
     inventory: Inventory, sentences: Sequence[Sentence]
-) -> Iterator[tuple[Int[NDArray, "n 3"], Int[NDArray, " n"]]]:
+) -> Iterator[tuple[Int[NDArray, "_ 3"], Int[NDArray, " _"]]]:
     """Overlapping windows of each run of sentences between two that open a document or paragraph."""
     number = 0
     runs: dict[int, list[Sentence]] = {}
@@ -101,7 +101,7 @@ def _windows(
             yield encoded[start : start + WINDOW], labels
 
 
-def breaks_of(net: nn.Module, encoded: Sequence[Int[NDArray, "n 3"]]) -> list[list[int]]:
+def breaks_of(net: nn.Module, encoded: Sequence[Int[NDArray, "_ 3"]]) -> list[list[int]]:
     """Where sentences begin in each running text: at its first character, and where the network says so.
 
     A sentence of more than LONGEST characters is cut at the most probable place in its last three quarters.

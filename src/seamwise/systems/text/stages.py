@@ -160,8 +160,8 @@ class Roles(nn.Module):
         self.tag = TagVectors(len(inventory.tags), soft=soft)
         self.n_relations, self.soft = 1 + len(inventory.relations), soft
         self.relation = nn.Linear(self.n_relations, TAG, bias=False)
-        self.narrow = nn.Linear(self.reader.read + 2 * TAG, 2 * size)
-        self.lstm = BiLSTM(4 * size, size, 1, dropout)
+        self.narrow = nn.Linear(self.reader.read + 2 * TAG, size)
+        self.lstm = BiLSTM(2 * size, size, 1, dropout)
         self.predicate = Perceptron(2 * size, size, 2, dropout)
         self.left, self.right = (Perceptron(2 * size, PAIR, 0, dropout) for _ in range(2))
         self.pair = Biaffine(PAIR, 1 + len(inventory.roles))

@@ -17,6 +17,7 @@ from seamwise.systems.text.conllu import read_conllu
 from seamwise.systems.text.data import divided, stripped, supply
 from seamwise.systems.text.drawing import drawer
 from seamwise.systems.text.inventory import Inventory, inventory_of
+from seamwise.systems.text.oracles import oracles
 from seamwise.systems.text.sentence import Sentence
 from seamwise.systems.text.world import PARTS, Difficulty, sentences
 
@@ -26,8 +27,8 @@ FIT = Fit(
     batch=32,
     rates=(3e-3,),
     min_steps=300,
-    max_steps=1200,
-    patience=300,
+    max_steps=800,
+    patience=200,
     eval_every=100,
     average=0.99,
     alike="characters",
@@ -94,6 +95,7 @@ def text(
         direct={name: direct_named(name, inventory, size) for name in DIRECT},
         draw=drawer(["", "", *inventory.characters], inventory.tags, inventory.relations),
         fit=fit,
+        oracles=oracles(inventory),
     )
 
 

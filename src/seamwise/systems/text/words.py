@@ -36,13 +36,14 @@ class Words:
     real: Bool[Tensor, "batch words"]
     begins: Float[Tensor, "batch n"]
 
-    def at_words(self, states: Float[Tensor, "batch n size"], *, soft: bool) -> Float[Tensor, "batch words both"]:
-        """Each word as the states of its first and its last character."""
-        hard = torch.cat([_taken(states, self.start), _taken(states, self.end)], dim=-1)
+    def at_words(self, states: Float[Tensor, "batch n size"], *, soft: bool) -> Float[Tensor, "batch words size"]:
+        """Each word as what a BiLSTM has read forwards up to its last, and backwards up to its first character."""
+        forwards, backwards = states.chunk(2, dim=-1)
+        hard = torch.cat([_taken(forwards, self.end), _taken(backwards, self.start)], dim=-1)
         if not (soft and self.begins.requires_grad and torch.is_grad_enabled()):
             return hard
         firsts, lasts = self._membership()
-        through = torch.cat([firsts @ states, lasts @ states], dim=-1)
+        through = torch.cat([lasts @ forwards, firsts @ backwards], dim=-1)
         return hard + (through - through.detach())
 
     def _membership(self) -> tuple[Float[Tensor, "batch words n"], Float[Tensor, "batch words n"]]:
