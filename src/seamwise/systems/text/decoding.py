@@ -165,9 +165,13 @@ def _with_roles(
 ) -> list[Word]:
     """Predicates, of unknown sense, and their arguments."""
     is_predicate = written["predicates"][at, 1] > 0.5
-    role = written["roles"][np.ix_(at, at)].argmax(-1)
-    found = []
-    for word, own, named in zip(words, is_predicate, role, strict=True):
-        arguments = tuple((1 + int(k), inventory.roles[named[k] - 1]) for k in np.flatnonzero(named)) if own else ()
-        found.append(replace(word, predicate="_", arguments=arguments) if own else word)
+    begins = written["roles"].diagonal(axis1=0, axis2=1)[0].astype(int)
+    role = written["roles"][..., 1:].argmax(-1)
+    row = {1 + start: k for k, start in enumerate(at)}
+    found = list(words)
+    for k, begin in enumerate(begins):
+        if begin in row and is_predicate[row[begin]]:
+            named = [(row[begins[j]], role[k, j]) for j in np.flatnonzero(role[k]) if begins[j] in row]
+            arguments = tuple((1 + j, inventory.roles[r - 1]) for j, r in named)
+            found[row[begin]] = replace(words[row[begin]], predicate="_", arguments=arguments)
     return found

@@ -18,9 +18,8 @@ from seamwise.systems.text.splitting import splitting
 from seamwise.systems.text.task import DIRECT, HARD, text
 
 SIZE = 192  # states a direction of each BiLSTM
-LONGEST = 160  # characters of a sentence that is learned from
+LONGEST = 200  # characters of a sentence that is learned from
 N_CHECKED = 400  # sentences that training is stopped by, at most; and as many that are only scored
-PASSES = 30
 FIT = Fit(
     batch=32,
     rates=(3e-3,),
@@ -39,7 +38,7 @@ def train_parser(
     *,
     regime: str = "joint",
     variant: str | None = None,
-    passes: int = PASSES,
+    passes: int,
     strip_spaces: bool = False,
     seed: int = 0,
     watch: Watch | None = None,

@@ -241,13 +241,13 @@ class Reader(nn.Module):
     """What every stage behind the first does: encode characters, unless it is given states; find words; read them."""
 
     def __init__(
-        self, inventory: Inventory, size: int, *, shared: bool, soft: bool, dropout: float, lexicon: int
+        self, inventory: Inventory, size: int, *, shared: bool, soft_words: bool, dropout: float, lexicon: int
     ) -> None:
         super().__init__()
         self.encoder = None if shared else Encoder(inventory, size, dropout=dropout)
         self.lexicon = Lexicon(inventory, lexicon)
         self.dropout = Dropout(dropout)
-        self.soft = soft
+        self.soft = soft_words
         self.read = 2 * size + lexicon
 
     def words(

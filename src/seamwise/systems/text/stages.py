@@ -1,8 +1,8 @@
 """The learned stages of the chain, and the direct network that would replace it.
 
-A stage that is `shared` reads states that one encoder wrote for all; else it encodes the characters itself. One that is
-`soft` reads distributions: the expected tag's vector, the expected head's state, and words with a straight-through
-membership; else the most probable tag, head and words, through which no gradient goes.
+A stage that is `shared` reads states that one encoder wrote for all; else it encodes the characters itself. With
+`soft_words` it reads words with a straight-through membership, if it is `soft` the expected tag's vector and the
+expected head's state; else the most probable words, tags and heads, through which no gradient goes.
 
 Sources: vectors of expected tags and heads are the structured attention of Kim et al. 2017 (arXiv 1702.00887), with the
 arcs' own softmax in the place of marginals over trees; SPIGOT (Peng et al. 2018, arXiv 1805.04658) projects gradients
@@ -14,6 +14,7 @@ from typing import final
 
 import torch
 from torch import nn
+from torch.nn.functional import pad
 
 from seamwise.shapes import Float, Int, Tensor
 from seamwise.systems.text.inventory import PADDING, Inventory
@@ -70,10 +71,10 @@ class Tag(nn.Module):
     """Words -> tags: at each character, inside of a word or which tag."""
 
     def __init__(
-        self, inventory: Inventory, size: int, *, shared: bool = False, soft: bool = True, dropout: float = 0.3
+        self, inventory: Inventory, size: int, *, shared: bool = False, soft_words: bool = True, dropout: float = 0.3
     ) -> None:
         super().__init__()
-        self.reader = Reader(inventory, size, shared=shared, soft=soft, dropout=dropout, lexicon=LEXICON)
+        self.reader = Reader(inventory, size, shared=shared, soft_words=soft_words, dropout=dropout, lexicon=LEXICON)
         self.head = Perceptron(self.reader.read, size, len(inventory.tags), dropout)
 
     def forward(
@@ -115,12 +116,13 @@ class Parse(nn.Module):
         size: int,
         *,
         shared: bool = False,
+        soft_words: bool = True,
         soft: bool = True,
         layers: int = 1,
         dropout: float = 0.3,
     ) -> None:
         super().__init__()
-        self.reader = Reader(inventory, size, shared=shared, soft=soft, dropout=dropout, lexicon=LEXICON)
+        self.reader = Reader(inventory, size, shared=shared, soft_words=soft_words, dropout=dropout, lexicon=LEXICON)
         self.tag = TagVectors(len(inventory.tags), soft=soft)
         self.lstm = BiLSTM(self.reader.read + TAG, size, layers, dropout)
         self.arcs = Arcs(2 * size, len(inventory.relations), dropout)
@@ -153,10 +155,17 @@ class Roles(nn.Module):
     """Words, tags and tree -> which words are predicates, and the role of each word for each of them."""
 
     def __init__(
-        self, inventory: Inventory, size: int, *, shared: bool = False, soft: bool = True, dropout: float = 0.3
+        self,
+        inventory: Inventory,
+        size: int,
+        *,
+        shared: bool = False,
+        soft_words: bool = True,
+        soft: bool = True,
+        dropout: float = 0.3,
     ) -> None:
         super().__init__()
-        self.reader = Reader(inventory, size, shared=shared, soft=soft, dropout=dropout, lexicon=LEXICON)
+        self.reader = Reader(inventory, size, shared=shared, soft_words=soft_words, dropout=dropout, lexicon=LEXICON)
         self.tag = TagVectors(len(inventory.tags), soft=soft)
         self.n_relations, self.soft = 1 + len(inventory.relations), soft
         self.relation = nn.Linear(self.n_relations, TAG, bias=False)
@@ -173,8 +182,12 @@ class Roles(nn.Module):
         tags: Float[Tensor, "batch m classes"],
         tree: Float[Tensor, "batch m columns"],
         *states: Tensor,
-    ) -> tuple[Float[Tensor, "batch n 2"], Float[Tensor, "batch n n roles"]]:
-        """Predicates [batch, length, 2] and roles [batch, length, length, 1 + roles], probabilities."""
+    ) -> tuple[Float[Tensor, "batch n 2"], Float[Tensor, "batch k k told"]]:
+        """Predicates [batch, length, 2], probabilities, and roles [batch, length, length, 1 + 1 + roles].
+
+        Roles are told of pairs of words, row by row; the first column is 1 + the character where the row's word begins
+        (0 where there is no word), the others are the probabilities of no role and of each.
+        """
         predicates, roles = written_by_length(self._written, [(1,), (1, 2)], characters, tags, tree, *states)
         return predicates, roles
 
@@ -207,13 +220,16 @@ def _predicates(spread: Float[Tensor, "batch words 2"], found: Words) -> Float[T
     return torch.stack([1 - probable, probable], dim=-1)
 
 
-def _pairs(spread: Float[Tensor, "batch words words2 roles"], found: Words) -> Float[Tensor, "batch n n roles"]:
-    """Of pairs of words, at the pairs of characters where they begin; elsewhere surely no role."""
-    batch = torch.arange(len(spread), device=spread.device)[:, None, None]
-    some = spread[..., 1:][batch, found.word[:, :, None], found.word[:, None, :]]
-    begins = (found.begins > 0.5).to(some)
-    some = some * (begins[:, :, None] * begins[:, None, :])[..., None]
-    return torch.cat([1 - some.sum(-1, keepdim=True), some], dim=-1)
+def _pairs(spread: Float[Tensor, "batch words words2 roles"], found: Words) -> Float[Tensor, "batch m m columns"]:
+    """Beside the spread of each pair, 1 + the character where the row's word begins; in evaluation, a row a character.
+
+    Pairs of words are far fewer than pairs of characters.
+    """
+    begins = (1 + found.start) * found.real
+    told = torch.cat([begins[:, :, None, None].expand(*spread.shape[:3], 1).to(spread), spread], dim=-1)
+    more = 0 if torch.is_grad_enabled() else found.word.shape[1] - spread.shape[1]
+    whole: Tensor = pad(told * found.real[:, :, None, None] * found.real[:, None, :, None], [0, 0, 0, more, 0, more])
+    return whole
 
 
 @final

@@ -146,17 +146,19 @@ def decoded_heads(heads: Float[Tensor, "batch n places"], begin: Bool[Tensor, "b
 @final
 @dataclass(frozen=True)
 class RoleGold:
-    """The gold form of roles: surely the role for each pair that has one, surely none for all others."""
+    """The gold form of roles, as if each character were a word: surely the role, or none, for each pair."""
 
     n_roles: int
     length: int
 
-    def __call__(self, labels: Int[Tensor, "batch most 3"]) -> Float[Tensor, "batch length length roles"]:
-        return one_hot(dense_roles(labels, self.length), 1 + self.n_roles).float()
+    def __call__(self, labels: Int[Tensor, "batch most 3"]) -> Float[Tensor, "batch length length columns"]:
+        spread = one_hot(dense_roles(labels, self.length), 1 + self.n_roles).float()
+        begins = torch.arange(1, 1 + self.length, device=labels.device)[:, None, None].expand(*spread.shape[:3], 1)
+        return torch.cat([begins.float(), spread], dim=-1)
 
 
 def dense_roles(labels: Int[Tensor, "batch most 3"], n: int) -> Int[Tensor, "batch n n"]:
-    """(predicate, argument, role) triples as a table of pairs; 0 where there is no role."""
+    """(predicate, argument, role) triples as a table of pairs of characters; 0 where there is no role."""
     table = torch.zeros(len(labels), n, n, dtype=torch.long, device=labels.device)
     batch, which = (labels[..., 2] > 0).nonzero(as_tuple=True)
     predicate, argument, role = labels[batch, which].long().unbind(-1)
@@ -164,22 +166,35 @@ def dense_roles(labels: Int[Tensor, "batch most 3"], n: int) -> Int[Tensor, "bat
     return table
 
 
+def gold_roles(
+    written: Float[Tensor, "batch m m columns"], labels: Int[Tensor, "batch most 3"]
+) -> tuple[Int[Tensor, "batch m m"], Bool[Tensor, "batch m m"]]:
+    """(the gold role of each written pair, 0 for none; which pairs are of two words)."""
+    begins = written.diagonal(dim1=1, dim2=2)[:, 0].long()
+    table = dense_roles(labels, max(int(begins.max()), 1 + int(labels[..., :2].max())))
+    batch = torch.arange(len(written), device=written.device)[:, None, None]
+    at = (begins - 1).clamp_min(0)
+    real = (begins > 0)[:, :, None] & (begins > 0)[:, None, :]
+    return table[batch, at[:, :, None], at[:, None, :]] * real, real
+
+
 def role_loss(
-    written: Float[Tensor, "batch n n classes"], labels: Int[Tensor, "batch most 3"]
+    written: Float[Tensor, "batch m m columns"], labels: Int[Tensor, "batch most 3"]
 ) -> Float[Tensor, " batch"]:
-    """-log of the right role's probability of all pairs, summed, over one more than the number of roles."""
-    gold = dense_roles(labels, written.shape[1])
-    lost = -(written.gather(-1, gold[..., None])[..., 0] + TINY).log()
+    """-log of the right role's probability of all pairs of words, summed, over one more than the number of roles."""
+    gold, real = gold_roles(written, labels)
+    lost = -(written[..., 1:].gather(-1, gold[..., None])[..., 0] + TINY).log() * real
     return lost.flatten(1).sum(1) / (1 + (labels[..., 2] > 0).sum(1))
 
 
 def role_error(
-    written: Float[Tensor, "batch n n classes"], labels: Int[Tensor, "batch most 3"]
+    written: Float[Tensor, "batch m m columns"], labels: Int[Tensor, "batch most 3"]
 ) -> Float[Tensor, " batch"]:
     """1 - F1 of (predicate, argument, role), each word by its first character."""
-    gold, found = dense_roles(labels, written.shape[1]), written.argmax(-1)
+    gold, real = gold_roles(written, labels)
+    found = written[..., 1:].argmax(-1) * real
     hits = ((found == gold) & (gold > 0)).flatten(1).sum(1)
-    return f1_error(hits, (found > 0).flatten(1).sum(1), (gold > 0).flatten(1).sum(1))
+    return f1_error(hits, (found > 0).flatten(1).sum(1), (labels[..., 2] > 0).sum(1))
 
 
 def predicate_error(

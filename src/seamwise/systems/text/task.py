@@ -4,7 +4,7 @@ An item is a sentence; the error is 1 - F1 of its labelled dependencies, from ra
 has them, are labelled behind the answer, and scored beside it.
 
 Variants: seams that pass distributions (`soft`) or decisions (`hard`); each of the three alone as decisions; and one
-encoder of characters, `shared` by all stages in the place of one for each.
+encoder of characters, `shared` by all stages in the place of one for each, with decisions about words.
 """
 
 from collections.abc import Sequence
@@ -26,9 +26,9 @@ LONGEST = 64  # characters of a sentence in studies; longer ones are left out
 FIT = Fit(
     batch=32,
     rates=(3e-3,),
-    min_steps=300,
-    max_steps=800,
-    patience=200,
+    min_steps=200,
+    max_steps=400,
+    patience=100,
     eval_every=100,
     average=0.99,
     alike="characters",
@@ -38,7 +38,7 @@ HARD: dict[str, frozenset[str]] = {
     "soft": frozenset(),
     "hard": frozenset(SEAMS),
     **{f"hard_{seam}": frozenset({seam}) for seam in SEAMS},
-    "shared": frozenset(),
+    "shared": frozenset({"words"}),
 }
 DIRECT = {"direct": 1, "larger": 2}  # times the states of a stage's encoder
 
@@ -52,24 +52,25 @@ def chain_named(variant: str, inventory: Inventory, length: int, size: int = SMA
         return Chain([direct_named(variant, inventory, size)])
     hard, shared = HARD[variant], variant == "shared"
     made = partial(partial, inventory=inventory, size=size, shared=shared)
+    words = partial(made, soft_words="words" not in hard)
     states = ("states",) if shared else ()
     first = [Learned("encode", partial(stages.Encode, inventory, size), "characters", "states")] if shared else []
     segment = Learned("segment", made(stages.Segment), ("characters", *states), targets.words_target())
     tag = Learned(
         "tag",
-        made(stages.Tag, soft="words" not in hard),
+        words(stages.Tag),
         ("characters", "words", *states),
         targets.tags_target(inventory),
     )
     parse = Learned(
         "parse",
-        made(stages.Parse, soft="tags" not in hard),
+        words(stages.Parse, soft="tags" not in hard),
         ("characters", "tags", *states),
         targets.tree_target(inventory),
     )
     roles = Learned(
         "roles",
-        made(stages.Roles, soft="heads" not in hard),
+        words(stages.Roles, soft="heads" not in hard),
         ("characters", "tags", "tree", *states),
         (targets.predicates_target(), targets.roles_target(inventory, length)),
     )
