@@ -26,7 +26,7 @@ from seamwise.systems.text.show import tree_text
 from seamwise.systems.text.stream import Parses, Text, parsed, parsed_lines
 
 STDIN = Path("-")
-PASSES = 30
+PASSES = 20
 
 _options: dict[str, Any] = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": None}
 _train, _predict, _eval = typer.Typer(**_options), typer.Typer(**_options), typer.Typer(**_options)

@@ -76,7 +76,7 @@ class Encoder(nn.Module):
     """Characters in their sentence: what each is, with the next, and of which kind; then a BiLSTM."""
 
     def __init__(
-        self, inventory: Inventory, size: int, *, layers: int = 1, embedded: int = 64, dropout: float = 0.3
+        self, inventory: Inventory, size: int, *, layers: int = 1, embedded: int = 64, dropout: float = 0.25
     ) -> None:
         super().__init__()
         self.character = vectors(inventory.n_characters, embedded)

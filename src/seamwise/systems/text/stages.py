@@ -37,7 +37,7 @@ LEXICON, TAG, PAIR = 100, 48, 96  # numbers a word, a tag or relation, and a wor
 class Encode(nn.Module):
     """Characters -> states that all stages read. For variants whose stages share them."""
 
-    def __init__(self, inventory: Inventory, size: int, *, dropout: float = 0.3, layers: int = 1) -> None:
+    def __init__(self, inventory: Inventory, size: int, *, dropout: float = 0.25, layers: int = 1) -> None:
         super().__init__()
         self.encoder = Encoder(inventory, size, dropout=dropout, layers=layers)
 
@@ -51,7 +51,7 @@ class Encode(nn.Module):
 class Segment(nn.Module):
     """Characters -> words: inside, begins a token, begins a further word of a token."""
 
-    def __init__(self, inventory: Inventory, size: int, *, shared: bool = False, dropout: float = 0.3) -> None:
+    def __init__(self, inventory: Inventory, size: int, *, shared: bool = False, dropout: float = 0.25) -> None:
         super().__init__()
         self.encoder = None if shared else Encoder(inventory, size, dropout=dropout)
         self.head = Perceptron(2 * size, size, 3, dropout)
@@ -71,7 +71,7 @@ class Tag(nn.Module):
     """Words -> tags: at each character, inside of a word or which tag."""
 
     def __init__(
-        self, inventory: Inventory, size: int, *, shared: bool = False, soft_words: bool = True, dropout: float = 0.3
+        self, inventory: Inventory, size: int, *, shared: bool = False, soft_words: bool = True, dropout: float = 0.25
     ) -> None:
         super().__init__()
         self.reader = Reader(inventory, size, shared=shared, soft_words=soft_words, dropout=dropout, lexicon=LEXICON)
@@ -119,7 +119,7 @@ class Parse(nn.Module):
         soft_words: bool = True,
         soft: bool = True,
         layers: int = 1,
-        dropout: float = 0.3,
+        dropout: float = 0.25,
     ) -> None:
         super().__init__()
         self.reader = Reader(inventory, size, shared=shared, soft_words=soft_words, dropout=dropout, lexicon=LEXICON)
@@ -162,7 +162,7 @@ class Roles(nn.Module):
         shared: bool = False,
         soft_words: bool = True,
         soft: bool = True,
-        dropout: float = 0.3,
+        dropout: float = 0.25,
     ) -> None:
         super().__init__()
         self.reader = Reader(inventory, size, shared=shared, soft_words=soft_words, dropout=dropout, lexicon=LEXICON)
@@ -236,7 +236,7 @@ def _pairs(spread: Float[Tensor, "batch words words2 roles"], found: Words) -> F
 class Direct(nn.Module):
     """Characters -> tree in one network: arcs between characters, class 0 where a character is inside of a word."""
 
-    def __init__(self, inventory: Inventory, size: int, *, layers: int = 2, dropout: float = 0.3) -> None:
+    def __init__(self, inventory: Inventory, size: int, *, layers: int = 2, dropout: float = 0.25) -> None:
         super().__init__()
         self.encoder = Encoder(inventory, size, layers=layers, dropout=dropout)
         self.arcs = Arcs(2 * size, 1 + len(inventory.relations), dropout)

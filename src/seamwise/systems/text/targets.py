@@ -36,12 +36,15 @@ def class_loss(
 ) -> Float[Tensor, " batch"]:
     """-log of the right class's probability, the mean over characters."""
     labels = labels[:, : written.shape[1]].long()
-    lost = -(written.gather(-1, labels.clamp_min(0)[..., None])[..., 0] + TINY).log()
-    return _mean(lost, labels >= 0)
+    lost = -(written.gather(-1, labels.clamp_min(0)[..., None])[..., 0] + TINY).log() * (labels >= 0)
+    return lost.sum(1) / (labels >= 0).sum(1).clamp_min(1)
 
 
-def _mean(values: Float[Tensor, "batch *each"], chosen: Bool[Tensor, "batch *each"]) -> Float[Tensor, " batch"]:
-    return (values * chosen).flatten(1).sum(1) / chosen.flatten(1).sum(1).clamp_min(1)
+def tag_loss(
+    written: Float[Tensor, "batch n classes"], labels: Int[Tensor, "batch length"]
+) -> Float[Tensor, " batch"]:
+    """-log of the right class's probability, summed over characters, over the number of words."""
+    return class_loss(written, labels) * (labels >= 0).sum(1) / (labels > 0).sum(1).clamp_min(1)
 
 
 def begins(written: Float[Tensor, "batch n classes"], labels: Int[Tensor, "batch n"]) -> Bool[Tensor, "batch n"]:
@@ -181,10 +184,10 @@ def gold_roles(
 def role_loss(
     written: Float[Tensor, "batch m m columns"], labels: Int[Tensor, "batch most 3"]
 ) -> Float[Tensor, " batch"]:
-    """-log of the right role's probability of all pairs of words, summed, over one more than the number of roles."""
+    """-log of the right role's probability of all pairs of words, summed, over the number of words."""
     gold, real = gold_roles(written, labels)
     lost = -(written[..., 1:].gather(-1, gold[..., None])[..., 0] + TINY).log() * real
-    return lost.flatten(1).sum(1) / (1 + (labels[..., 2] > 0).sum(1))
+    return lost.flatten(1).sum(1) / real.diagonal(dim1=1, dim2=2).sum(1).clamp_min(1)
 
 
 def role_error(
@@ -211,7 +214,7 @@ def words_target() -> Target:
 
 
 def tags_target(inventory: Inventory) -> Target:
-    return Target("tags", class_loss, tag_error, Classes(1 + len(inventory.tags)), "tags wrong, 1 - F1")
+    return Target("tags", tag_loss, tag_error, Classes(1 + len(inventory.tags)), "tags wrong, 1 - F1")
 
 
 def tree_target(inventory: Inventory) -> Target:
