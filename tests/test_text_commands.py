@@ -47,7 +47,7 @@ class Cutter:
     """Cuts words at white space, sentences behind marks; each word hangs on the one before. Nouns are all there is."""
 
     def __init__(self, has_roles=False, strips_spaces=False):
-        self.has_roles, self.strips_spaces = has_roles, strips_spaces
+        self.has_roles, self.strips_spaces, self.has_tags = has_roles, strips_spaces, True
         self.asked = []
 
     def parse(self, texts):

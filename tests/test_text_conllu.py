@@ -145,7 +145,7 @@ def named(*names):
 
 
 def documents(folder, text):
-    return [(s.document, s.opens) for s in read(folder, text)]
+    return [(s.document.removeprefix(f"{folder}/"), s.opens) for s in read(folder, text)]
 
 
 def test_documents_are_told_by_newdoc(tmp_path):

@@ -139,7 +139,7 @@ def test_a_direct_network_is_a_parser_without_tags(treebank, monkeypatch):
 def test_a_treebank_without_trees_is_refused(tmp_path):
     path = tmp_path / "bare.conllu"
     path.write_text("1\ta\t_\t_\t_\t_\t_\t_\t_\t_\n\n")
-    with pytest.raises(InputError, match=r"bare\.conllu: no sentence can be learned from"):
+    with pytest.raises(InputError, match=r"bare\.conllu: no sentences to learn from"):
         train_parser(path, passes=1)
 
 

@@ -349,16 +349,16 @@ def shuffled(
 def _alike(
     order: Int[Tensor, " n"], size: int, lengths: Int[Tensor, " all"], generator: torch.Generator
 ) -> Int[Tensor, " n"]:
-    """The same items: sorted by length a few batches at a time, and those batches in a new order."""
+    """Items sorted by length, a few batches at a time, and those batches in a new order; what fills none is out."""
+    order = order[: max(size, len(order) // size * size)]
     pools = [pool[lengths[pool].argsort(stable=True)] for pool in torch.split(order, POOL * size)]
     parts = torch.split(torch.cat(pools), size)
-    whole = [parts[k] for k in torch.randperm(len(order) // size, generator=generator)]
-    return torch.cat([*whole, *parts[len(whole) :]])
+    return torch.cat([parts[k] for k in torch.randperm(len(parts), generator=generator)])
 
 
 def lengths_in(inputs: dict[str, Tensor], name: str) -> Int[Tensor, " n"] | None:
     """How many places of an input are not filled up with zeros, an item; None where there is no such input."""
-    return (inputs[name].flatten(2) != 0).any(2).sum(1) if name in inputs else None
+    return (inputs[name].reshape(*inputs[name].shape[:2], -1) != 0).any(2).sum(1) if name in inputs else None
 
 
 @final

@@ -77,7 +77,7 @@ def first_causes(gold: Sequence[Sentence], predicted: Sequence[Sentence]) -> dic
 
     Right: the prediction has a word of that span, with a head of that span (or on the root) and that relation.
     segment: else, the word or its gold head is no word of the prediction, or they are not in one sentence of it.
-    tag: else, the predicted tag of the word or of its gold head is wrong. parse: else.
+    tag: else, the predicted tag of the word or of its gold head is wrong (not where nothing was tagged). parse: else.
     Raises InputError where the texts differ.
     """
     ours, theirs = _facts(gold, predicted)
@@ -136,7 +136,7 @@ def _stage_before_parse(gold: _Facts, predicted: _Facts, span: Span) -> str | No
     ends = _ends(gold, span)
     if any(end not in predicted for end in ends) or len({predicted[end].sentence for end in ends}) > 1:
         return "segment"
-    return "tag" if any(gold[end].tag != predicted[end].tag for end in ends) else None
+    return "tag" if any(predicted[end].tag not in ("_", gold[end].tag) for end in ends) else None
 
 
 def _ends(gold: _Facts, span: Span) -> list[Span]:

@@ -120,7 +120,9 @@ def predict(
     given = "words" if words else "sentences" if lines else ""
     write = _drawn if show else _json_line if as_json else _with_roles if roles else _block
     if not show and isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # as the format wants it, whatever the terminal's is
+        sys.stdout.reconfigure(
+            encoding="utf-8", newline="\n", errors="backslashreplace"
+        )  # as the format wants it, whatever the terminal's is
     n_failed, numbers = 0, count(1)
     with Steps("sentences") as steps:
         for path in files or [STDIN]:

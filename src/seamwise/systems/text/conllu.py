@@ -43,7 +43,7 @@ def read_conllu(path: Path) -> list[Sentence]:
     if not sentences:
         expected = "lines of ten columns, an empty line behind each sentence"
         raise InputError(f"{path}: no sentence", expected=expected, remedy="check whether it is the right file")
-    return _with_documents(sentences, path.name)
+    return _with_documents(sentences, str(path))
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -65,7 +65,7 @@ def sentences_of(lines: Iterable[str], name: str) -> Iterator[Sentence]:
     document = ""
     for line, comments, rows in blocks(lines, name):
         for key in ("newdoc", "newdoc id"):
-            document = comments[key] or f"{Path(name).name}:{line}" if key in comments else document
+            document = comments[key] or f"{name}:{line}" if key in comments else document
         opens = any(key.startswith(("newdoc", "newpar")) for key in comments)
         words, ranges = _words_and_ranges(rows)
         tokens = tuple(_tokens(words, ranges))

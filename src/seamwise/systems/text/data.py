@@ -110,7 +110,10 @@ def stripped(sentence: Sentence) -> Sentence:
 
 
 def divided(sentences: Sequence[Sentence], shares: Sequence[float], seed: int = 0) -> list[list[Sentence]]:
-    """Sentences in parts of about those shares, each document in one; always the same way."""
+    """Sentences in parts of about those shares, none empty, each document in one; always the same way.
+
+    Where there are too few documents for that, the parts are runs of sentences, and each is a document of its own.
+    """
     names = list(dict.fromkeys(s.document for s in sentences))
     of_document: dict[str, list[Sentence]] = {name: [] for name in names}
     for s in sentences:
@@ -119,4 +122,14 @@ def divided(sentences: Sequence[Sentence], shares: Sequence[float], seed: int = 
     for k in np.random.default_rng(seed).permutation(len(names)):
         wanted = [share * len(sentences) - len(part) for share, part in zip(shares, parts, strict=True)]
         parts[int(np.argmax(wanted))] += of_document[names[k]]
-    return parts
+    return parts if all(parts) else _runs(sentences, shares)
+
+
+def _runs(sentences: Sequence[Sentence], shares: Sequence[float]) -> list[list[Sentence]]:
+    sizes = [max(1, round(share * len(sentences))) for share in shares[1:]]
+    ends = np.cumsum([max(1, len(sentences) - sum(sizes)), *sizes])
+    starts = [0, *ends[:-1]]
+    return [
+        [replace(s, document=f"{s.document}, part {k + 1}") for s in sentences[start:end]]
+        for k, (start, end) in enumerate(zip(starts, ends, strict=True))
+    ]

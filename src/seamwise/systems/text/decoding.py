@@ -15,6 +15,7 @@ from seamwise.systems.text.spanning import heads as tree_heads
 
 FIELDS = ("words", "tags", "tree", "predicates", "roles")
 ROOT_RELATION = "root"
+JOINED = "parataxis"  # of the parts of a sentence that is too long to be analysed as one
 TINY = 1e-9
 
 
@@ -78,9 +79,7 @@ def decoded(
     """The sentence that was written for a piece. gold: whose fields that were given are taken as they are."""
     n = len(piece.characters)
     inside = written["tags" if "tags" in written else "tree"][:n, 0]
-    at = anchors(inventory, piece, inside)
-    if gold is not None:
-        at = [start for start, _ in gold.anchors]
+    at = [int(k) for k in np.flatnonzero(inside < 0.5)] if gold is None else [start for start, _ in gold.anchors]
     tokens, forms = _tokens(inventory, piece, at, written.get("words"))
     words = [Word(form) for form in forms]
     if gold is not None:
@@ -93,15 +92,27 @@ def decoded(
     return Sentence(tuple(words), tuple(tokens), base.name, base.document, base.line, piece.opens)
 
 
-def anchors(inventory: Inventory, piece: Piece, inside: Float[NDArray, " n"]) -> list[int]:
-    """Where words begin: at the first character, where "inside" is improbable, and behind white space.
+def joined(parts: Sequence[Sentence]) -> Sentence:
+    """The analyses of a sentence's parts as one: the roots of later parts hang on the first."""
+    words, root = list[Word](), 0
+    for part in parts:
+        n = len(words)
+        for k, word in enumerate(part.words, start=n + 1):
+            arguments = tuple((n + at, role) for at, role in word.arguments)
+            if word.head == 0 and root:
+                words.append(replace(word, arguments=arguments, head=root, relation=JOINED))
+            else:
+                root = root or (0 if word.head else k)
+                words.append(replace(word, arguments=arguments, head=word.head + n if word.head else 0))
+    return Sentence(tuple(words), tuple(token for part in parts for token in part.tokens), opens=parts[0].opens)
+
+
+def surely_begin(inventory: Inventory, piece: Piece) -> list[int]:
+    """Where a word begins whatever a network says: at the first character, and behind white space.
 
     White space may stand inside of a word where the treebank had such words, and it is a plain space.
     """
-    begins = inside < 0.5
-    for k, space in enumerate(piece.before):
-        begins[k] |= k == 0 or (bool(space) and not (inventory.gaps and space == " "))
-    return [int(k) for k in np.flatnonzero(begins)]
+    return [k for k, space in enumerate(piece.before) if k == 0 or (space and not (inventory.gaps and space == " "))]
 
 
 def _tokens(

@@ -115,6 +115,8 @@ def climb(parser: Parses, gold: Sequence[Sentence], watch: Watch, *, strip_space
     seconds = time.perf_counter() - start
     rows = {RAW: _scored(parser, gold, predicted, tuple(HEADS))}
     for n, (given, metrics) in enumerate(GIVEN.items(), start=1):
+        if not parser.has_tags and given != "sentences":
+            continue
         watch(n * len(gold), (1 + len(GIVEN)) * len(gold))
         wanted = tuple(metric for metric in metrics if metric in rows[RAW])
         if wanted and NEEDS.get(given, wanted[0]) in rows[RAW]:
@@ -123,7 +125,7 @@ def climb(parser: Parses, gold: Sequence[Sentence], watch: Watch, *, strip_space
     return Ladder(
         rows,
         _causes(gold, predicted) if has_trees else {},
-        compounding(gold, predicted) if has_trees else None,
+        compounding(gold, predicted) if has_trees and parser.has_tags else None,
         n_sentences=len(gold),
         n_words=(n_words := sum(len(sentence.words) for sentence in gold)),
         words_per_second=n_words / seconds,
@@ -133,7 +135,8 @@ def climb(parser: Parses, gold: Sequence[Sentence], watch: Watch, *, strip_space
 
 def _scored(parser: Parses, gold: Sequence[Sentence], predicted: Sequence[Sentence], metrics: Sequence[str]) -> Scores:
     told = scores(gold, predicted)
-    return {k: told[k] for k in metrics if k in told and (parser.has_roles or k not in OF_ROLES)}
+    unknown = ((() if parser.has_roles else OF_ROLES), (() if parser.has_tags else ("upos",)))
+    return {k: told[k] for k in metrics if k in told and not any(k in names for names in unknown)}
 
 
 def _causes(gold: Sequence[Sentence], predicted: Sequence[Sentence]) -> Scores:

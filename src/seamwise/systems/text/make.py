@@ -16,7 +16,9 @@ from seamwise.systems.text.parser import Parser
 from seamwise.systems.text.sentence import Sentence
 from seamwise.systems.text.splitting import splitting
 from seamwise.systems.text.task import DIRECT, HARD, text
+from seamwise.trial import REGIMES
 
+FEWEST = 3  # sentences of a treebank, one for each part
 SIZE = 192  # states a direction of each BiLSTM
 LONGEST = 200  # characters of a sentence that is learned from
 N_CHECKED = 400  # sentences that training is stopped by, at most; a fifth as many are only scored
@@ -45,20 +47,22 @@ def train_parser(
 ) -> Parser:
     """Train a parser on a treebank, with roles where it has some.
 
-    dev:    sentences to choose the best weights by; a twentieth of the treebank's where there is none
+    dev:    nine tenths of it choose the best weights; without it, a twentieth of the treebank
     passes: over the treebank, at most; training stops before once the validation score no longer improves
     Raises InputError naming file and line, TaskError.
     """
     start = time.perf_counter()
+    names = DIRECT if regime == "direct" else HARD
+    chosen = variant or ("direct" if regime == "direct" else "shared")
+    if regime not in REGIMES:
+        raise TaskError(f"no regime {regime!r}", expected=f"one of {', '.join(REGIMES)}")
+    if chosen not in names:
+        raise TaskError(f"no variant {chosen!r} for {regime}", expected=f"one of {', '.join(names)}")
     parts = _parts(treebank, dev, strip_spaces=strip_spaces)
-    inventory = inventory_of(parts[0], spaces=not strip_spaces)
+    inventory = inventory_of(parts[0], [*parts[1], *parts[2]], spaces=not strip_spaces)
     held = supply(inventory, parts, LONGEST)
     n_steps = math.ceil(passes * len(held.rows("train")) / FIT.batch)
     fit = replace(FIT, max_steps=n_steps, min_steps=min(n_steps, 2000))
-    names = DIRECT if regime == "direct" else HARD
-    chosen = variant or ("direct" if regime == "direct" else "shared")
-    if chosen not in names:
-        raise TaskError(f"no variant {chosen!r} for {regime}", expected=f"one of {', '.join(names)}")
     task = text(inventory, held, [chosen if chosen in HARD else "shared"], size=SIZE, fit=fit)
     model = train(task, regime, variant=chosen, seed=seed, watch=watch)
     splitter = train(splitting(inventory, parts), "independent", seed=seed, watch=watch)
@@ -75,15 +79,19 @@ def train_parser(
 
 
 def _parts(treebank: Path, dev: Path | None, *, strip_spaces: bool) -> list[list[Sentence]]:
-    """Sentences to learn from, to choose by and to score."""
+    """Sentences to learn from, to choose by, and a few that are only scored."""
     read = [read_conllu(path) for path in ([treebank] if dev is None else [treebank, dev])]
     if strip_spaces:
         read = [[stripped(s) for s in sentences] for sentences in read]
     for path, sentences in zip([treebank, dev], read, strict=False):
-        if not any(fits(s, LONGEST) for s in sentences):
-            expected = f"words with UPOS and HEAD, at most {LONGEST} characters"
-            raise SupplyError(f"{path}: no sentence can be learned from", expected=expected)
+        n = sum(fits(s, LONGEST) for s in sentences)
+        if n < FEWEST:
+            expected = f"{FEWEST} or more with UPOS and HEAD, of at most {LONGEST} characters"
+            raise SupplyError(
+                f"{path}: no sentence can be learned from" if not n else f"{path}: {n} sentences", expected=expected
+            )
+    learned = [[s for s in sentences if fits(s, LONGEST)] for sentences in read]
     if dev is None:
-        share = min(1 / 20, N_CHECKED / len(read[0]))
-        return divided(read[0], (1 - 1.2 * share, share, 0.2 * share))
-    return [read[0], *divided(read[1], (0.5, 0.5))]
+        share = min(1 / 20, N_CHECKED / len(learned[0]))
+        return divided(learned[0], (1 - 1.2 * share, share, 0.2 * share))
+    return [learned[0], *divided(learned[1], (0.9, 0.1))]

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, final
@@ -15,9 +15,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from seamwise.chain import ChainNet
-from seamwise.errors import ModelError
+from seamwise.errors import ChainError, ModelError
 from seamwise.model import check_model_place, replace_folder
-from seamwise.shapes import NDArray
+from seamwise.shapes import NDArray, Tensor
 from seamwise.stage import load_weights
 from seamwise.systems.text import decoding
 from seamwise.systems.text.data import ABSENT, fits, labels_of, padded
@@ -32,6 +32,7 @@ from seamwise.version import VERSION
 FORMAT = 1
 TEXTS_AT_ONCE, CHARACTERS_AT_ONCE = 64, 20_000
 SENTENCES_AT_ONCE = 32
+LONGEST = 1000  # characters that are analysed as one: what is told of pairs grows with the square
 GIVEN = {"sentences": (), "words": ("words",), "tags": ("words", "tags"), "tree": ("words", "tags", "tree")}
 
 
@@ -56,6 +57,11 @@ class Parser:
         return bool(self.inventory.roles) and "roles" in self.net.nets
 
     @property
+    def has_tags(self) -> bool:
+        """Whether it tags words, and so can be given words and tags; a direct network cannot."""
+        return "tag" in self.net.nets
+
+    @property
     def strips_spaces(self) -> bool:
         """Whether it was trained without white space."""
         return not self.inventory.spaces
@@ -75,15 +81,21 @@ class Parser:
     def annotate(self, sentences: Sequence[Sentence], given: str) -> list[Sentence]:
         """The same sentences with all predicted that is behind what is given.
 
-        given: "sentences" (their characters and white space alone), "words", "tags" or "tree" (each with all before it)
+        given: "sentences" (their characters and white space), "words", "tags" or "tree" (each with all before it).
+        Of a sentence of more than 1,000 characters nothing but those is taken, and it is analysed in parts.
         """
         pieces = [decoding.piece_of(sentence) for sentence in sentences]
         golds = [self._gold(sentence, GIVEN[given]) for sentence in sentences]
-        return self._analysed(pieces, golds)
+        cut = [list(piece.cut(range(0, len(piece.characters), LONGEST))) for piece in pieces]
+        known = [gold for gold, parts in zip(golds, cut, strict=True) for _ in parts]
+        done = iter(self._analysed([part for parts in cut for part in parts], known))
+        found = [decoding.joined([next(done) for _ in parts]) for parts in cut]
+        return [
+            replace(f, name=s.name, document=s.document, line=s.line) for f, s in zip(found, sentences, strict=True)
+        ]
 
     def _gold(self, sentence: Sentence, fields: Sequence[str]) -> "_Gold | None":
-        longest = len(sentence.characters)
-        if not fields or not fits(sentence, longest, labelled="tags" in fields):
+        if not fields or not fits(sentence, LONGEST, labelled="tags" in fields):
             return None
         labels = labels_of(self.inventory, sentence)
         return _Gold(sentence, {name: labels[name] for name in fields if name in self.net.chain.targets})
@@ -112,6 +124,7 @@ class Parser:
         return [found[k] for k in range(len(pieces))]
 
     def _written(self, pieces: Sequence[decoding.Piece], golds: Sequence["_Gold | None"]) -> dict[str, NDArray]:
+        """What the chain writes for pieces. Where a word surely begins is put in the place of what networks say."""
         width = max(len(piece.characters) for piece in pieces)
         rows = [self.inventory.encoded(piece.characters, piece.spaces) for piece in pieces]
         given = {"characters": torch.from_numpy(padded(rows, width, PADDING))}
@@ -120,8 +133,23 @@ class Parser:
             labels = torch.from_numpy(padded([gold.labels[name] for gold in having], width, ABSENT))
             given[name] = self.net.chain.targets[name][1].gold(labels)
         with torch.no_grad():
+            if not having:
+                given = self._begun(given, [decoding.surely_begin(self.inventory, piece) for piece in pieces])
             written = self.net.eval()(given)
         return {name: written[name].numpy() for name in decoding.FIELDS if name in written}
+
+    def _begun(self, given: dict[str, Tensor], begin: Sequence[Sequence[int]]) -> dict[str, Tensor]:
+        """What the chain writes up to the words, of which those at some characters surely begin a token there."""
+        first = [stage.name for stage in self.net.chain.stages if stage.name in ("encode", "segment", "direct")]
+        written: dict[str, Tensor] = self.net.part(first).eval()(given)
+        name = "words" if "words" in written else "tree"
+        for row, places in enumerate(begin):
+            sure = written[name][row, list(places)]
+            sure[:, 0] = 0
+            if name == "words":
+                sure[:] = torch.tensor([0.0, 1.0, 0.0])
+            written[name][row, list(places)] = sure
+        return written
 
     def save(self, folder: str | Path) -> None:
         """Write the folder, whole or not at all; a model that is there is replaced. Raises StorageError, ModelError."""
@@ -156,7 +184,7 @@ class Parser:
             chain = chain_named(record["variant"], inventory, 1, record["size"])
             told = record["variant"], record["size"], record["about"]
             parser = cls(inventory, chain.build(0).eval(), Split(inventory).eval(), *told)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, RuntimeError, ChainError) as error:
             given = f"{type(error).__name__}: {error}"
             raise ModelError(f"{folder / 'model.json'}: damaged", given=given, remedy=AGAIN) from None
         path = folder / "weights.safetensors"

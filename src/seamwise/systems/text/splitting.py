@@ -13,7 +13,7 @@ from seamwise.systems.text.data import ABSENT, padded, spaces_of
 from seamwise.systems.text.inventory import PADDING, Inventory
 from seamwise.systems.text.nets import Encoder, Perceptron, written_by_length
 from seamwise.systems.text.sentence import Sentence
-from seamwise.systems.text.targets import Classes, class_loss, f1_error
+from seamwise.systems.text.targets import Classes, class_loss, found_error
 
 WINDOW, MARGIN = 192, 32  # characters that are read at once, and at either end of them only as context
 SIZE = 48
@@ -39,14 +39,7 @@ class Split(nn.Module):
         return (torch.softmax(self.head(self.encoder(characters)), dim=-1),)
 
 
-def break_error(written: Float[Tensor, "batch n 2"], labels: Int[Tensor, "batch length"]) -> Float[Tensor, " batch"]:
-    """1 - F1 of the places where sentences begin, behind the margin of a window."""
-    labels = labels[:, : written.shape[1]]
-    found, gold = (written[..., 1] > 0.5) & (labels >= 0), labels > 0
-    return f1_error((found & gold).sum(1), found.sum(1), gold.sum(1))
-
-
-def splitting(inventory: Inventory, parts: Sequence[Sequence[Sentence]], fit: Fit = FIT) -> Task:
+def splitting(inventory: Inventory, parts: Sequence[Sequence[Sentence]], fit: Fit | None = None) -> Task:
     """The task of splitting train, validation and test sentences, each document as running text."""
     windows = [(window, name) for part, name in zip(parts, _NAMES, strict=True) for window in _windows(inventory, part)]
     table = {
@@ -54,9 +47,11 @@ def splitting(inventory: Inventory, parts: Sequence[Sequence[Sentence]], fit: Fi
         "breaks": padded([breaks for (_, breaks), _ in windows], WINDOW, ABSENT),
         "split": np.array([name for _, name in windows]),
     }
-    target = Target("breaks", class_loss, break_error, Classes(2), "boundaries wrong, 1 - F1")
+    target = Target("breaks", class_loss, found_error, Classes(2), "boundaries wrong, 1 - F1")
     stage = Learned("split", _Made(inventory), "characters", target)
-    return Task(name="sentences", chain=Chain([stage]), answer=target, supply=Supply({"windows": table}), fit=fit)
+    return Task(
+        name="sentences", chain=Chain([stage]), answer=target, supply=Supply({"windows": table}), fit=fit or FIT
+    )
 
 
 _NAMES = ("train", "validation", "test")

@@ -25,6 +25,10 @@ class Parses(Protocol):
         """Whether it labels roles."""
 
     @property
+    def has_tags(self) -> bool:
+        """Whether it tags words, and so can be given words and tags; a direct network cannot."""
+
+    @property
     def strips_spaces(self) -> bool:
         """Whether it was made for text without white space."""
 

@@ -40,9 +40,7 @@ def class_loss(
     return lost.sum(1) / (labels >= 0).sum(1).clamp_min(1)
 
 
-def tag_loss(
-    written: Float[Tensor, "batch n classes"], labels: Int[Tensor, "batch length"]
-) -> Float[Tensor, " batch"]:
+def tag_loss(written: Float[Tensor, "batch n classes"], labels: Int[Tensor, "batch length"]) -> Float[Tensor, " batch"]:
     """-log of the right class's probability, summed over characters, over the number of words."""
     return class_loss(written, labels) * (labels >= 0).sum(1) / (labels > 0).sum(1).clamp_min(1)
 
@@ -200,10 +198,8 @@ def role_error(
     return f1_error(hits, (found > 0).flatten(1).sum(1), (labels[..., 2] > 0).sum(1))
 
 
-def predicate_error(
-    written: Float[Tensor, "batch n 2"], labels: Int[Tensor, "batch length"]
-) -> Float[Tensor, " batch"]:
-    """1 - F1 of predicates, each by its first character."""
+def found_error(written: Float[Tensor, "batch n 2"], labels: Int[Tensor, "batch length"]) -> Float[Tensor, " batch"]:
+    """1 - F1 of the characters that are found: where predicates, or sentences, begin."""
     labels = labels[:, : written.shape[1]]
     found, gold = (written[..., 1] > 0.5) & (labels >= 0), labels > 0
     return f1_error((found & gold).sum(1), found.sum(1), gold.sum(1))
@@ -223,7 +219,7 @@ def tree_target(inventory: Inventory) -> Target:
 
 
 def predicates_target() -> Target:
-    return Target("predicates", class_loss, predicate_error, Classes(2), "predicates wrong, 1 - F1")
+    return Target("predicates", class_loss, found_error, Classes(2), "predicates wrong, 1 - F1")
 
 
 def roles_target(inventory: Inventory, length: int) -> Target:

@@ -21,13 +21,13 @@ from seamwise.systems.text.oracles import oracles
 from seamwise.systems.text.sentence import Sentence
 from seamwise.systems.text.world import PARTS, Difficulty, sentences
 
-SMALL = 64  # states a direction of the BiLSTMs that studies train
+SMALL = 48  # states a direction of the BiLSTMs that studies train
 LONGEST = 64  # characters of a sentence in studies; longer ones are left out
 FIT = Fit(
     batch=32,
     rates=(3e-3,),
     min_steps=200,
-    max_steps=400,
+    max_steps=300,
     patience=100,
     eval_every=100,
     average=0.99,

@@ -28,6 +28,7 @@ class Words:
     start, end: of each word, its first and its last character
     real:   which words are words
     begins: of each character, the probability that a word begins there; 0 or 1 where the seam passes decisions
+    ends:   which character is the last of its sentence
     """
 
     word: Int[Tensor, "batch n"]
@@ -35,6 +36,7 @@ class Words:
     end: Int[Tensor, "batch words"]
     real: Bool[Tensor, "batch words"]
     begins: Float[Tensor, "batch n"]
+    ends: Bool[Tensor, "batch n"]
 
     def at_words(self, states: Float[Tensor, "batch n size"], *, soft: bool) -> Float[Tensor, "batch words size"]:
         """Each word as what a BiLSTM has read forwards up to its last, and backwards up to its first character."""
@@ -43,7 +45,7 @@ class Words:
         if not (soft and self.begins.requires_grad and torch.is_grad_enabled()):
             return hard
         firsts, lasts = self._membership()
-        through = torch.cat([lasts @ forwards, firsts @ backwards], dim=-1)
+        through = torch.cat([lasts @ forwards.detach(), firsts @ backwards.detach()], dim=-1)
         return hard + (through - through.detach())
 
     def _membership(self) -> tuple[Float[Tensor, "batch words n"], Float[Tensor, "batch words n"]]:
@@ -51,7 +53,7 @@ class Words:
         expected = self.begins.cumsum(1) - 1
         k = torch.arange(self.start.shape[1], device=expected.device)
         members = torch.softmax(-((expected[:, :, None] - k) ** 2) / TAU, dim=-1).transpose(1, 2)
-        following = torch.cat([self.begins[:, 1:], torch.ones_like(self.begins[:, :1])], dim=1)
+        following = torch.where(self.ends, 1.0, self.begins.roll(-1, dims=1))
         return members * self.begins[:, None], members * following[:, None]
 
     def at_characters(self, spread: Float[Tensor, "batch words classes"]) -> Float[Tensor, "batch n more"]:
@@ -73,7 +75,8 @@ def words_of(written: Float[Tensor, "batch n classes"], real: Bool[Tensor, "batc
     start.scatter_(1, torch.where(hard, word, most), position)
     end = torch.zeros_like(start).scatter_reduce_(1, torch.where(real, word, most), position, "amax")
     is_word = torch.arange(most, device=word.device) < n_words[:, None]
-    return Words(word, start[:, :most], end[:, :most], is_word, begins if soft else hard.to(begins))
+    last = real & (position == real.sum(1, keepdim=True) - 1)
+    return Words(word, start[:, :most], end[:, :most], is_word, begins if soft else hard.to(begins), last)
 
 
 def _taken(values: Float[Tensor, "batch rows size"], at: Int[Tensor, "batch m"]) -> Float[Tensor, "batch m size"]:
