@@ -8,7 +8,7 @@ from tiny import FIT, Look, colour, draw_world, look
 
 from seamwise import Chain, Designed, Fit, Learned, categories
 from seamwise.errors import TaskError, TrainingError
-from seamwise.fit import Average, Examples, Objective, Term, fit, score, shuffled
+from seamwise.fit import Average, Examples, Objective, Term, fit, lengths_in, score, shuffled
 from seamwise.metrics import Target
 from seamwise.stopping import Look as Seen
 from seamwise.stopping import Stopping
@@ -280,3 +280,30 @@ def test_rates_may_be_a_list_and_a_bare_one_is_told_how_to_write(untyped):
     assert Fit(rates=[1e-3, 3e-3]) == Fit(rates=(1e-3, 3e-3))
     with pytest.raises(TaskError, match=r"rates=\(1e-3,\)"):
         Fit(rates=1e-3)
+
+
+def test_batches_of_items_about_as_long_leave_nobody_out():
+    lengths = torch.arange(100) % 37
+    steps = shuffled(100, 32, 0, None, lengths)
+    seen = torch.zeros(100)
+    for _, (_, rows) in zip(range(60), steps, strict=False):
+        assert len(rows) == 32
+        assert len(rows.unique()) == 32
+        seen[rows] += 1
+    assert int(seen.min()) > 10
+    lengths = torch.arange(960) % 37
+    steps = shuffled(960, 32, 0, None, lengths)
+    apart = [float(lengths[rows].float().std()) for _, (_, rows) in zip(range(9), steps, strict=False)]
+    assert max(apart) < float(lengths.float().std()) / 2
+
+
+def test_few_items_are_one_batch_whatever_their_length():
+    _, rows = next(shuffled(5, 32, 0, None, torch.arange(5)))
+    assert sorted(rows.tolist()) == [0, 1, 2, 3, 4]
+
+
+def test_lengths_are_of_what_is_not_filled_up():
+    codes = torch.tensor([[3, 4, 0, 0], [1, 0, 2, 5]])
+    assert lengths_in({"codes": codes}, "codes").tolist() == [2, 3]
+    assert lengths_in({"codes": codes[..., None]}, "codes").tolist() == [2, 3]
+    assert lengths_in({"codes": codes}, "others") is None

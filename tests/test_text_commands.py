@@ -282,7 +282,8 @@ def test_train(call, monkeypatch, tmp_path):
         watch(1, 10, 0.5)
         asked.update(options, train=train, dev=dev)
         print("talk")
-        return SimpleNamespace(save=lambda folder: folder.mkdir(), has_roles=True)
+        about = {"regime": options["regime"], "left_out": 2}
+        return SimpleNamespace(save=lambda folder: folder.mkdir(), has_roles=True, about=about)
 
     monkeypatch.setitem(sys.modules, "seamwise.systems.text.make", SimpleNamespace(train_parser=train_parser))
     treebank(tmp_path / "t.conllu")
@@ -293,6 +294,7 @@ def test_train(call, monkeypatch, tmp_path):
     assert asked == {**given, "passes": 5, "strip_spaces": True}
     done = call(*words, "--dev", "t.conllu", "--out", "m2")
     assert "m2: a parser that labels roles" in done.stdout
+    assert "2 sentences were left out" in done.stdout
     assert asked["dev"] == Path("t.conllu")
 
 

@@ -348,7 +348,7 @@ def shuffled(
 
 def _alike(
     order: Int[Tensor, " n"], size: int, lengths: Int[Tensor, " all"], generator: torch.Generator
-) -> Int[Tensor, " n"]:
+) -> Int[Tensor, " kept"]:
     """Items sorted by length, a few batches at a time, and those batches in a new order; what fills none is out."""
     order = order[: max(size, len(order) // size * size)]
     pools = [pool[lengths[pool].argsort(stable=True)] for pool in torch.split(order, POOL * size)]

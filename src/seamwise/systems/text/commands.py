@@ -43,10 +43,15 @@ def train(
     data: Annotated[Path, typer.Option(metavar="TRAIN", help="Treebank: CoNLL-U, or CoNLL-U Plus, with roles if any.")],
     out: Annotated[Path, typer.Option(help="Model folder to write.")],
     dev: Annotated[
-        Path | None, typer.Option(metavar="DEV", help="Treebank to choose by; without it, a part of TRAIN's documents.")
+        Path | None, typer.Option(metavar="DEV", help="Treebank to choose the weights by; without it, a part of TRAIN.")
     ] = None,
     regime: Annotated[str, typer.Option(help="independent, sequential, tuned, joint, endtoend or direct.")] = "joint",
-    variant: Annotated[str | None, typer.Option(help="Of the chain, or which direct network.")] = None,
+    variant: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the chain (shared, soft, hard, hard_words, hard_tags, hard_heads), or of direct (direct, larger)."
+        ),
+    ] = None,
     passes: Annotated[int, typer.Option(min=1, help="Over the treebank, at most.")] = PASSES,
     strip_spaces: Strip = False,
     seed: Annotated[int, typer.Option(help="Of the start and the order.")] = 0,
@@ -83,10 +88,12 @@ def train(
     parser.save(out)
     seconds = time.monotonic() - start
     if as_json:
-        told = {"model": str(out), "regime": regime, "seconds": round(seconds, 1), "roles": parser.has_roles}
+        told = {"model": str(out), "seconds": round(seconds, 1), "roles": parser.has_roles} | dict(parser.about)
         print(json.dumps(told))
         return
     print(f"{out}: a parser{' that labels roles' if parser.has_roles else ''}; {clock(seconds)}")
+    if parser.about.get("left_out"):
+        print(f"{parser.about['left_out']:,} sentences were left out: too long, or without tags and heads")
     print(f"try it: seamwise predict text --model {out} --show")
 
 

@@ -58,7 +58,7 @@ def train_parser(
         raise TaskError(f"no regime {regime!r}", expected=f"one of {', '.join(REGIMES)}")
     if chosen not in names:
         raise TaskError(f"no variant {chosen!r} for {regime}", expected=f"one of {', '.join(names)}")
-    parts = _parts(treebank, dev, strip_spaces=strip_spaces)
+    parts, left_out = _parts(treebank, dev, strip_spaces=strip_spaces)
     inventory = inventory_of(parts[0], [*parts[1], *parts[2]], spaces=not strip_spaces)
     held = supply(inventory, parts, LONGEST)
     n_steps = math.ceil(passes * len(held.rows("train")) / FIT.batch)
@@ -69,7 +69,8 @@ def train_parser(
     about = {
         "regime": model.record.regime,
         "seed": seed,
-        "sentences": [int(n) for n in (len(held.rows("train")), *map(len, parts))],
+        "sentences": dict(zip(("learned", "chosen by", "scored"), map(len, parts), strict=True)),
+        "left_out": left_out,
         "validation": {s.field: s.error for s in model.evaluate("validation").stages},
         "stopped": model.record.stopped,
         "seconds": time.perf_counter() - start,
@@ -78,8 +79,8 @@ def train_parser(
     return Parser(inventory, model.net, splitter.net.nets["split"], chosen, SIZE, about)
 
 
-def _parts(treebank: Path, dev: Path | None, *, strip_spaces: bool) -> list[list[Sentence]]:
-    """Sentences to learn from, to choose by, and a few that are only scored."""
+def _parts(treebank: Path, dev: Path | None, *, strip_spaces: bool) -> tuple[list[list[Sentence]], int]:
+    """(sentences to learn from, to choose by, and a few that are only scored; how many do not fit)."""
     read = [read_conllu(path) for path in ([treebank] if dev is None else [treebank, dev])]
     if strip_spaces:
         read = [[stripped(s) for s in sentences] for sentences in read]
@@ -87,11 +88,10 @@ def _parts(treebank: Path, dev: Path | None, *, strip_spaces: bool) -> list[list
         n = sum(fits(s, LONGEST) for s in sentences)
         if n < FEWEST:
             expected = f"{FEWEST} or more with UPOS and HEAD, of at most {LONGEST} characters"
-            raise SupplyError(
-                f"{path}: no sentence can be learned from" if not n else f"{path}: {n} sentences", expected=expected
-            )
+            raise SupplyError(f"{path}: {n or 'no'} sentences to learn from", expected=expected)
     learned = [[s for s in sentences if fits(s, LONGEST)] for sentences in read]
-    if dev is None:
-        share = min(1 / 20, N_CHECKED / len(learned[0]))
-        return divided(learned[0], (1 - 1.2 * share, share, 0.2 * share))
-    return [learned[0], *divided(learned[1], (0.9, 0.1))]
+    left_out = sum(map(len, read)) - sum(map(len, learned))
+    if dev is not None:
+        return [learned[0], *divided(learned[1], (0.9, 0.1))], left_out
+    share = min(1 / 20, N_CHECKED / len(learned[0]))
+    return divided(learned[0], (1 - 1.2 * share, share, 0.2 * share)), left_out
