@@ -206,21 +206,26 @@ def found_error(written: Float[Tensor, "batch n 2"], labels: Int[Tensor, "batch 
 
 
 def words_target() -> Target:
+    """Where words and tokens begin."""
     return Target("words", class_loss, word_error, Classes(3), "words wrong, 1 - F1")
 
 
 def tags_target(inventory: Inventory) -> Target:
+    """The tags of words."""
     return Target("tags", tag_loss, tag_error, Classes(1 + len(inventory.tags)), "tags wrong, 1 - F1")
 
 
 def tree_target(inventory: Inventory) -> Target:
+    """Heads and relations: the answer."""
     n = len(inventory.relations)
     return Target("tree", partial(tree_loss, n), partial(tree_error, n), TreeGold(n), "dependencies wrong, 1 - LAS")
 
 
 def predicates_target() -> Target:
+    """Which words are predicates."""
     return Target("predicates", class_loss, found_error, Classes(2), "predicates wrong, 1 - F1")
 
 
 def roles_target(inventory: Inventory, length: int) -> Target:
+    """Roles of pairs of words; length: of the padded characters."""
     return Target("roles", role_loss, role_error, RoleGold(len(inventory.roles), length), "roles wrong, 1 - F1")
