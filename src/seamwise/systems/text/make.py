@@ -71,7 +71,7 @@ def train_parser(
         "seed": seed,
         "sentences": dict(zip(("learned", "chosen by", "scored"), map(len, parts), strict=True)),
         "left_out": left_out,
-        "validation": {s.field: s.error for s in model.evaluate("validation").stages},
+        "validation_error": model.record.validation_error,
         "stopped": model.record.stopped,
         "seconds": time.perf_counter() - start,
         "notes": list(model.record.notes),
