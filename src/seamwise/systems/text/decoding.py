@@ -177,7 +177,8 @@ def _with_roles(
     """Predicates, of unknown sense, and their arguments."""
     is_predicate = written["predicates"][at, 1] > 0.5
     begins = written["roles"].diagonal(axis1=0, axis2=1)[0].astype(int)
-    role = written["roles"][..., 1:].argmax(-1)
+    begins = begins[: np.count_nonzero(begins)]  # a row a word; the others are filled up
+    role = written["roles"][: len(begins), : len(begins), 1:].argmax(-1)
     row = {1 + start: k for k, start in enumerate(at)}
     found = list(words)
     for k, begin in enumerate(begins):
