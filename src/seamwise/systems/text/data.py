@@ -9,6 +9,7 @@ from seamwise import Supply
 from seamwise.shapes import Int, NDArray
 from seamwise.systems.text.inventory import Inventory
 from seamwise.systems.text.sentence import Sentence
+from seamwise.tables import SPLITS
 
 ABSENT = -1
 
@@ -76,8 +77,7 @@ def supply(inventory: Inventory, parts: Sequence[Sequence[Sentence]], longest: i
 
     Raises SupplyError where a part has none.
     """
-    names = ("train", "validation", "test")
-    kept = [(s, name) for part, name in zip(parts, names, strict=True) for s in part if fits(s, longest)]
+    kept = [(s, name) for part, name in zip(parts, SPLITS, strict=True) for s in part if fits(s, longest)]
     width = max((len(s.characters) for s, _ in kept), default=1)
     rows = [labels_of(inventory, s) for s, _ in kept]
     documents = {name: k for k, name in enumerate(dict.fromkeys(s.document for s, _ in kept))}

@@ -1,6 +1,7 @@
 """Where sentences begin in running text: a small network over windows of characters."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import final
 
 import numpy as np
@@ -14,6 +15,7 @@ from seamwise.systems.text.inventory import PADDING, Inventory
 from seamwise.systems.text.nets import Encoder, Perceptron, written_by_length
 from seamwise.systems.text.sentence import Sentence
 from seamwise.systems.text.targets import Classes, class_loss, found_error
+from seamwise.tables import SPLITS
 
 WINDOW, MARGIN = 192, 32  # characters that are read at once, and at either end of them only as context
 SIZE = 48
@@ -41,34 +43,17 @@ class Split(nn.Module):
 
 def splitting(inventory: Inventory, parts: Sequence[Sequence[Sentence]], fit: Fit | None = None) -> Task:
     """The task of splitting train, validation and test sentences, each document as running text."""
-    windows = [(window, name) for part, name in zip(parts, _NAMES, strict=True) for window in _windows(inventory, part)]
+    windows = [(window, name) for part, name in zip(parts, SPLITS, strict=True) for window in _windows(inventory, part)]
     table = {
         "characters": padded([encoded for (encoded, _), _ in windows], WINDOW, PADDING),
         "breaks": padded([breaks for (_, breaks), _ in windows], WINDOW, ABSENT),
         "split": np.array([name for _, name in windows]),
     }
     target = Target("breaks", class_loss, found_error, Classes(2), "boundaries wrong, 1 - F1")
-    stage = Learned("split", _Made(inventory), "characters", target)
+    stage = Learned("split", partial(Split, inventory), "characters", target)
     return Task(
         name="sentences", chain=Chain([stage]), answer=target, supply=Supply({"windows": table}), fit=fit or FIT
     )
-
-
-_NAMES = ("train", "validation", "test")
-
-
-@final
-class _Made:
-    """Makes the network; two of one inventory are one."""
-
-    def __init__(self, inventory: Inventory) -> None:
-        self.inventory = inventory
-
-    def __call__(self) -> Split:
-        return Split(self.inventory)
-
-    def __repr__(self) -> str:
-        return f"Split({self.inventory!r})"
 
 
 def _windows(
