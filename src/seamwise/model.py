@@ -3,7 +3,7 @@
 import math
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -94,21 +94,14 @@ class Model:
 
     def save(self, folder: str | Path) -> None:
         """Write the folder, whole or not at all; a model that is there is replaced. Raises StorageError."""
-        folder = Path(folder).absolute()
-        check_model_place(folder)
-        beside = folder.with_name(f".{folder.name}.{os.getpid()}")
         weights = {f"{s}.{k}": v for s in self.net.nets for k, v in self.net.nets[s].state_dict().items()}
         estimators = {s: net.fitted for s, net in self.net.nets.items() if isinstance(net, EstimatorNet)}
-        try:
-            shutil.rmtree(beside, ignore_errors=True)
-            beside.mkdir(parents=True)
+
+        def fill(beside: Path) -> None:
             save_weights(beside, weights, estimators)
             write_json(beside / "model.json", self.record.model_dump(mode="json"))
-            replace_folder(beside, folder)
-        except OSError as error:
-            raise storage_error(folder, error) from error
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
+
+        write_model_folder(folder, fill)
 
 
 @final
@@ -250,6 +243,25 @@ def check_model_place(folder: Path) -> None:
         )
     if not os.access(next(p for p in [*folder.absolute().parents] if p.exists()), os.W_OK):
         raise ModelError(f"{folder}: its folder may not be written", remedy="give another --out")
+
+
+def write_model_folder(folder: str | Path, fill: Callable[[Path], None]) -> None:
+    """Make a model folder, whole or not at all; a model that is there is replaced. Raises ModelError, StorageError.
+
+    fill: writes all files, `model.json` among them, into the new folder that it is given
+    """
+    folder = Path(folder).absolute()
+    check_model_place(folder)
+    beside = folder.with_name(f".{folder.name}.{os.getpid()}")
+    try:
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
+        fill(beside)
+        replace_folder(beside, folder)
+    except OSError as error:
+        raise storage_error(folder, error) from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 def load_model(folder: str | Path, task: Task | str | None = None) -> Model:

@@ -1,8 +1,6 @@
 """Parser: raw text to sentences, words, tags, trees and roles, by a trained chain; and its folder."""
 
 import json
-import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -16,7 +14,7 @@ from torch import nn
 
 from seamwise.chain import ChainNet
 from seamwise.errors import ChainError, ModelError
-from seamwise.model import check_model_place, replace_folder
+from seamwise.model import write_model_folder
 from seamwise.shapes import NDArray, Tensor
 from seamwise.stage import load_weights
 from seamwise.systems.text import decoding
@@ -26,7 +24,7 @@ from seamwise.systems.text.raw import run_of
 from seamwise.systems.text.sentence import Sentence
 from seamwise.systems.text.splitting import Split, breaks_of
 from seamwise.systems.text.task import chain_named
-from seamwise.trial import storage_error, write_json
+from seamwise.trial import write_json
 from seamwise.version import VERSION
 
 FORMAT = 1
@@ -153,22 +151,15 @@ class Parser:
 
     def save(self, folder: str | Path) -> None:
         """Write the folder, whole or not at all; a model that is there is replaced. Raises StorageError, ModelError."""
-        folder = Path(folder).absolute()
-        check_model_place(folder)
-        beside = folder.with_name(f".{folder.name}.{os.getpid()}")
         record = {"format": FORMAT, "version": VERSION, "task": "parser", "variant": self.variant, "size": self.size}
         record |= {"about": dict(self.about), "inventory": self.inventory.record()}
         weights = {f"{name}.{k}": v for name, net in self._parts.items() for k, v in net.state_dict().items()}
-        try:
-            shutil.rmtree(beside, ignore_errors=True)
-            beside.mkdir(parents=True)
+
+        def fill(beside: Path) -> None:
             save_file({key: value.contiguous() for key, value in weights.items()}, beside / "weights.safetensors")
             write_json(beside / "model.json", record)
-            replace_folder(beside, folder)
-        except OSError as error:
-            raise storage_error(folder, error) from error
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
+
+        write_model_folder(folder, fill)
 
     @property
     def _parts(self) -> dict[str, nn.Module]:
