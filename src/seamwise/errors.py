@@ -14,12 +14,16 @@ SeamwiseError
 
 
 class SeamwiseError(Exception):
-    """Base of all. The message says what is wrong; then what was given, what was expected and the remedy."""
+    """Base of all. The message says what is wrong; then what was given, what was expected and the remedy.
+
+    brief: what is wrong and what was given, on a line.
+    """
 
     def __init__(self, what: str, *, given: str = "", expected: str = "", remedy: str = "") -> None:
         parts = {"given": given, "expected": expected, "remedy": remedy}
         lines = [what] + [f"  {name:<9} {text}" for name, text in parts.items() if text]
         super().__init__("\n".join(lines))
+        self.brief = f"{what}: {given}" if given else what
 
 
 class InputError(SeamwiseError):

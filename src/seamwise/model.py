@@ -5,7 +5,6 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import Any, final
 
@@ -13,7 +12,7 @@ import numpy as np
 
 from seamwise.bootstrap import Bootstrap, Interval
 from seamwise.chain import ChainNet
-from seamwise.errors import InputError, ModelError, SeamwiseError, TaskError
+from seamwise.errors import ModelError, TaskError
 from seamwise.evaluate import Evaluation, evaluate
 from seamwise.fit import Watch, write
 from seamwise.metrics import absolute_error
@@ -21,7 +20,7 @@ from seamwise.regimes import REGIME_FUNCTIONS
 from seamwise.shapes import Float, NDArray
 from seamwise.stage import EstimatorNet, as_tensor, load_weights
 from seamwise.store import load_weights_folder, save_weights
-from seamwise.task import Item, Task, load_task
+from seamwise.task import Item, Task, load_task, read_item
 from seamwise.training import Job
 from seamwise.trial import REGIMES, FolderRecord, Regime, StageScore, read_record, storage_error, write_json
 from seamwise.version import VERSION
@@ -320,23 +319,6 @@ def record_of(folder: Path) -> ModelRecord:
     except OSError as error:
         given = error.strerror or str(error)
         raise ModelError(f"{folder}: cannot be read", given=given, expected="a folder that `train` wrote") from None
-
-
-def read_item(task: Task, path: Path) -> Item:
-    """The inputs of one item from a file: by the task's own `read`, else from an .npz of its inputs."""
-    try:
-        if task.read is not None:
-            return task.read(path)
-        with np.load(BytesIO(path.read_bytes()), allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except SeamwiseError:
-        raise
-    except Exception as error:  # `read` is the user's, and a broken .npz raises many kinds
-        raise InputError(
-            f"{path}: cannot be read",
-            given=f"{type(error).__name__}: {error}",
-            expected="what the task's `read` reads" if task.read else "an .npz file with one array an input",
-        ) from error
 
 
 def answer_file(model: Model, path: Path) -> tuple[Item, Item]:

@@ -5,14 +5,16 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import Any, final
 
+import numpy as np
 import torch
 
 from seamwise.borders import check_alike, check_borders, check_labels, fit_estimator
 from seamwise.chain import Chain, ChainNet
-from seamwise.errors import SeamwiseError, SupplyError, TaskError
+from seamwise.errors import InputError, SeamwiseError, SupplyError, TaskError
 from seamwise.metrics import OneHot, Target
 from seamwise.oracles import Oracle, check_kinds, try_oracles
 from seamwise.origin import NOISE, made_by, module_of, origin_of
@@ -330,6 +332,23 @@ def _unchecked(task: Task, **changed: Any) -> Task:
             copy.__dict__.pop(digest, None)  # it was of the other supply
     copy.__dict__.update(changed)
     return copy
+
+
+def read_item(task: Task, path: Path) -> Item:
+    """The inputs of one item from a file: by the task's own `read`, else from an .npz of its inputs."""
+    try:
+        if task.read is not None:
+            return task.read(path)
+        with np.load(BytesIO(path.read_bytes()), allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except SeamwiseError:
+        raise
+    except Exception as error:  # `read` is the user's, and a broken .npz raises many kinds
+        raise InputError(
+            f"{path}: cannot be read",
+            given=f"{type(error).__name__}: {error}",
+            expected="what the task's `read` reads" if task.read else "an .npz file with one array an input",
+        ) from error
 
 
 def load_task(source: str, data: Sequence[Path] = (), world: Mapping[str, float] | None = None) -> Task:

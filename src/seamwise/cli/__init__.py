@@ -6,6 +6,7 @@ from io import TextIOWrapper
 
 import typer
 
+from seamwise.cli.look import look
 from seamwise.cli.models import evaluate, predict, train
 from seamwise.cli.studies import advise, report, study
 from seamwise.errors import InputError, SeamwiseError
@@ -26,7 +27,7 @@ app = typer.Typer(
     help="Pipeline or end to end? Train the same chain every way over growing label budgets, and measure it.\n\n"
     "Example: seamwise study digits --quick",
 )
-for command in (study, advise, train, predict, report):
+for command in (study, advise, train, predict, look, report):
     app.command()(command)
 app.command(name="eval")(evaluate)
 

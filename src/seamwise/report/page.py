@@ -13,6 +13,7 @@ from seamwise.advice.records import Advice
 from seamwise.report import figures
 from seamwise.report.pages import data_address, render
 from seamwise.report.parts import Figure, Panel, Section
+from seamwise.report.rediscovered import read_rediscovered
 from seamwise.report.sections import Told, sections
 from seamwise.runs import Study
 from seamwise.trial import write_whole
@@ -34,7 +35,9 @@ def write_report(study: Study, task: "Task | None" = None, advice: Advice | None
 
 def page(study: Study, task: "Task | None" = None, advice: Advice | None = None) -> str:
     """The page as text."""
-    told = Told(study, _advised(study) if advice is None else advice, _examples(study, task))
+    told = Told(
+        study, _advised(study) if advice is None else advice, _examples(study, task), read_rediscovered(study, task)
+    )
     found, script = sections(told), _script()
     charts = {id_: figures.plain(panel.chart) for id_, panel in _panels(found)}
     return render(

@@ -12,6 +12,7 @@ from seamwise.report import advised, curves, falls, figures, heat, likely, scatt
 from seamwise.report.drawn import CARRIES, READS, drawings
 from seamwise.report.made import made
 from seamwise.report.parts import Chains, Figure, Gallery, Key, Panel, Part, Section, Terms, Words
+from seamwise.report.rediscovered import Rediscovered, rediscovered_parts
 from seamwise.report.words import count
 from seamwise.runs import Study
 
@@ -27,6 +28,7 @@ class Told:
     study: Study
     advice: Advice
     rows: tuple[Any, ...] = ()
+    rediscovered: Rediscovered = Rediscovered()
 
     @cached_property
     def names(self) -> dict[str, figures.Style]:
@@ -50,6 +52,9 @@ def sections(told: Told) -> list[Section]:
         ("map", "Where which way wins"): _map(told),
         ("stages", "What each stage costs"): _stages(told),
         ("chain", "The chain and its seams"): _chain(told),
+        ("rediscovered", "Did end to end rediscover the stages?"): rediscovered_parts(
+            told.study, told.names, told.rediscovered
+        ),
         ("buy", "Labels to buy next"): _purchases(told),
         ("variants", "Variants compared"): _variants(told),
         ("shift", "On items from elsewhere"): _shift(told),

@@ -1,0 +1,325 @@
+"""Graph: any network as a list of plain operations, so that each can be watched, replaced or left out."""
+
+import inspect
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, final
+
+import torch
+from torch import nn
+from torch.export.graph_signature import InputKind, OutputKind
+from torch.fx import Node, map_arg
+
+from seamwise.errors import ModelError
+from seamwise.look.fields import Axes, axes_after, axes_of_picture, operation
+from seamwise.look.records import Layer
+from seamwise.shapes import Tensor
+
+Swap = Mapping[str, Callable[..., Any]]
+"""{operation: what is called in its place}."""
+
+UNITS = {"conv2d": "convolution", "conv1d": "convolution", "convolution": "convolution", "linear": "linear"}
+UNITS |= {"conv_transpose2d": "transposed", "conv_transpose1d": "transposed"}
+NORMALISED: tuple[str, ...] = ("batch_norm", "group_norm", "instance_norm", "layer_norm")  # and of several outputs
+NORMALISED += ("native_batch_norm", "_native_batch_norm_legit_no_training", "native_group_norm", "native_layer_norm")
+PASSED = (*NORMALISED, "getitem", "clone", "alias", "dropout", "contiguous")
+ACTIVATIONS = (
+    "relu", "relu6", "gelu", "silu", "mish", "sigmoid", "tanh", "leaky_relu", "elu", "selu", "celu", "softplus",
+    "hardtanh", "hardswish", "hardsigmoid", "prelu", "threshold",
+)  # fmt: skip
+CHECKS = (
+    "_assert_tensor_metadata",
+    "_assert_scalar",
+    "_assert_async",
+    "sym_constrain_range",
+    "sym_constrain_range_for_size",
+)
+COLOURS = (1, 3, 4)
+
+
+@final
+@dataclass(frozen=True)
+class Graph:
+    """A network in plain operations; made by `graph_of`.
+
+    layers: in the order in which they run. picture: which of the inputs is the one that is looked at.
+    dims: its height and width among its dimensions, from the last
+    """
+
+    nodes: tuple[Node, ...] = field(repr=False)
+    inputs: tuple[str, ...]
+    picture: int
+    dims: tuple[int, int]
+    shape: tuple[int, ...]  # of one item's picture
+    layers: tuple[Layer, ...]
+    output: str
+    batch: int | None  # the one number of items it takes at once; None where it takes any
+    weights: Mapping[str, Tensor] = field(repr=False)  # by the names of the state dict, and constants
+    _places: Mapping[str, str] = field(repr=False)  # {node: weight}
+    _last_use: Mapping[str, tuple[str, ...]] = field(repr=False)  # {node: those not needed after it}
+    axes: Mapping[str, Axes] = field(repr=False)  # {node: what it depends on}
+
+    def layer(self, name: str) -> Layer:
+        """A layer by its name. Raises ModelError."""
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        known = ", ".join(found.name for found in self.layers)
+        raise ModelError(f"no layer {name!r}", expected=f"one of {known}")
+
+    def read(
+        self, inputs: Sequence[Tensor], wanted: Mapping[str, Callable[[Tensor], None]], swap: Swap | None = None
+    ) -> None:
+        """Run the network, no further than needed, and hand over what the wanted operations give.
+
+        wanted: {node: what is called with its tensor}. Tensors are let go as soon as nothing needs them. A network for
+        one number of items only gets the last item again and again, and what it says of those is cut off.
+        """
+        n_items = len(inputs[0])
+        if self.batch is not None and n_items > self.batch:
+            for start in range(0, n_items, self.batch):
+                self.read([t[start : start + self.batch] for t in inputs], wanted, swap)
+            return
+        if self.batch is not None and n_items < self.batch:
+            inputs = [torch.cat([t, t[-1:].expand(self.batch - n_items, *t.shape[1:])]) for t in inputs]
+        env: dict[str, Any] = dict(zip(self.inputs, inputs, strict=True))
+        env |= {place: self.weights[name] for place, name in self._places.items()}
+        left = set(wanted)
+        for node in self.nodes:
+            if node.op == "call_function":
+                env[node.name] = _called(node, env, swap or {})
+            if node.name in left:
+                value = env[node.name]
+                wanted[node.name](value if self.batch is None else value[: n_items * len(value) // self.batch])
+                left.discard(node.name)
+                if not left:
+                    return
+            for name in self._last_use.get(node.name, ()):
+                env.pop(name, None)
+
+    def values(self, inputs: Sequence[Tensor], nodes: Iterable[str], swap: Swap | None = None) -> dict[str, Tensor]:
+        """What some operations give, {node: tensor}."""
+        found: dict[str, list[Tensor]] = {name: [] for name in nodes}
+        self.read(inputs, {name: parts.append for name, parts in found.items()}, swap)
+        return {name: parts[0] if len(parts) == 1 else torch.cat(parts) for name, parts in found.items()}
+
+    def with_weights(self, changed: Mapping[str, Tensor]) -> "Graph":
+        """The same network with other weights, by the names of the state dict."""
+        return replace(self, weights={**self.weights, **changed})
+
+
+def graph_of(module: nn.Module, example: Sequence[Tensor]) -> Graph:
+    """Take a network apart.
+
+    example: its inputs, of two items or more; they give the sizes. Functional and in-place operations come out as
+    plain ones. Raises ModelError where the network is in training mode, in half precision, takes another way for other
+    inputs, or has no convolution that sees a picture.
+    """
+    _check(module)
+    exported, any_size = _exported(module, tuple(example))
+    nodes = tuple(exported.graph.nodes)
+    specs = exported.graph_signature.input_specs
+    inputs = tuple(s.arg.name for s in specs if s.kind == InputKind.USER_INPUT)
+    places = {s.arg.name: str(s.target) for s in specs if s.kind != InputKind.USER_INPUT}
+    picture = _picture(example)
+    dims = _dims(example[picture])
+    by_name = {node.name: node for node in nodes}
+    axes = {by_name[inputs[picture]]: axes_of_picture(example[picture].shape, dims)}
+    for node in nodes:
+        found = axes_after(node, axes) if node.op == "call_function" else None
+        if found is not None:
+            axes[node] = found
+    layers = tuple(_named([_layer(n, axes, places, len(example[0])) for n in nodes if _has_units(n, axes)]))
+    if not any(layer.kind != "linear" for layer in layers):
+        raise ModelError(
+            f"{type(module).__name__}: no convolution that sees the picture",
+            expected="a network with convolutions",
+            remedy="text and other networks: look at their units with --text, or probe their layers",
+        )
+    outputs = [s.arg.name for s in exported.graph_signature.output_specs if s.kind == OutputKind.USER_OUTPUT]
+    return Graph(
+        nodes=nodes,
+        inputs=inputs,
+        picture=picture,
+        dims=dims,
+        shape=tuple(example[picture].shape[1:]),
+        layers=layers,
+        output=outputs[0],
+        batch=None if any_size else len(example[0]),
+        weights={name: _held(exported, name) for name in places.values()},
+        _places=places,
+        _last_use=_last_uses(nodes),
+        axes={node.name: found for node, found in axes.items()},
+    )
+
+
+def _check(module: nn.Module) -> None:
+    what = type(module).__name__
+    training = [name or what for name, part in module.named_modules() if part.training]
+    if training:
+        remedy = "call .eval() first: dropout and batch statistics would change from pass to pass"
+        raise ModelError(f"{what}: is in training mode", given=f"{training[0]!r} trains", remedy=remedy)
+    for name, weight in module.named_parameters():
+        if weight.is_floating_point() and weight.dtype not in (torch.float32, torch.float64):
+            raise ModelError(
+                f"{what}: weights of half precision", given=f"{name}: {weight.dtype}", remedy="call .float() first"
+            )
+
+
+def _exported(module: nn.Module, example: tuple[Tensor, ...]) -> tuple[Any, bool]:
+    """The network as torch.export gives it, and whether it takes batches of any size. Raises ModelError."""
+    _run(module, example)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        try:
+            try:
+                program, any_size = _export(module, example, torch.export.Dim("batch", min=1)), True
+            except torch._dynamo.exc.UserError as error:
+                if "specialized" not in str(error):
+                    raise
+                program, any_size = _export(module, example, None), False
+            return (program.run_decompositions({}) if _mutates(program) else program), any_size
+        except Exception as error:  # torch.export raises many kinds
+            raise _refusal(module, error) from error
+
+
+def _run(module: nn.Module, example: tuple[Tensor, ...]) -> None:
+    """Once as it is: what it keeps for later is real then, and its own errors are told as such. Raises ModelError."""
+    try:
+        with torch.no_grad():
+            module(*example)
+    except Exception as error:
+        raise ModelError(
+            f"{type(module).__name__}: cannot be run on inputs of {', '.join(str(tuple(t.shape)) for t in example)}",
+            given=f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}",
+            remedy="give the size it was made for (--size)",
+        ) from error
+
+
+def _export(module: nn.Module, example: tuple[Tensor, ...], batch: Any) -> Any:
+    """The first dimension of every input is the batch."""
+    each: list[Any] = []
+    for given in inspect.signature(module.forward).bind(*example).arguments.values():
+        each.append(tuple({0: batch} for _ in given) if isinstance(given, tuple) else {0: batch})
+    return torch.export.export(module, example, dynamic_shapes=None if batch is None else tuple(each), strict=False)
+
+
+def _mutates(program: Any) -> bool:
+    """Whether an operation writes into its input: then all are rewritten into plain ones."""
+    called = (node.target for node in program.graph.nodes if node.op == "call_function")
+    return any(getattr(getattr(target, "_schema", None), "is_mutable", False) for target in called)
+
+
+def _refusal(module: nn.Module, error: Exception) -> ModelError:
+    told = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    if "DataDependent" in type(error).__name__ or "data-dependent" in str(error):
+        return ModelError(
+            f"{type(module).__name__}: takes another way for other pictures",
+            given=told,
+            expected="the same operations whatever the picture shows",
+            remedy="look at the parts before and after the decision, each as a network of its own",
+        )
+    return ModelError(f"{type(module).__name__}: cannot be taken apart by torch.export", given=told)
+
+
+def _picture(example: Sequence[Tensor]) -> int:
+    """The first input that may be a picture. Raises ModelError."""
+    for k, given in enumerate(example):
+        if given.ndim >= 3:
+            return k
+    told = ", ".join(str(tuple(t.shape)) for t in example) or "nothing"
+    raise ModelError("no input is a picture", given=told, expected="[batch, colours, height, width]")
+
+
+def _dims(picture: Tensor) -> tuple[int, int]:
+    last_is_colour = picture.ndim >= 4 and picture.shape[-1] in COLOURS and picture.shape[-3] not in COLOURS
+    return (-3, -2) if last_is_colour else (-2, -1)
+
+
+def _has_units(node: Node, axes: Mapping[Node, Axes]) -> bool:
+    return node.op == "call_function" and operation(node) in UNITS and node in axes and node.args[0] in axes
+
+
+def _layer(node: Node, axes: Mapping[Node, Axes], places: Mapping[str, str], n_items: int) -> Layer:
+    end, activation = _end(node)
+    kind = UNITS[operation(node)]
+    if operation(node) == "convolution" and node.args[6]:
+        kind = "transposed"
+    shape = end.meta["val"].shape
+    rows, columns = axes[end]
+    is_map = rows.dim == -2 and columns.dim == -1
+    weight = node.args[1]
+    name = places.get(weight.name, "") if isinstance(weight, Node) else ""
+    stack = list(node.meta.get("nn_module_stack", {"": ("", "")}).values())
+    n_rows = _number(shape[0]) if len(shape) > 1 else n_items
+    return Layer(
+        name=name.rpartition(".")[0] or stack[-1][0] or node.name,
+        kind=kind,
+        n_units=int(shape[-1] if kind == "linear" else shape[-2] if "1d" in operation(node) else shape[-3]),
+        height=int(shape[-2]) if is_map else 1,
+        width=int(shape[-1]) if is_map else 1,
+        rows=rows,
+        columns=columns,
+        activation=activation,
+        repeats=max(1, n_rows // n_items),
+        node=end.name,
+        start=node.name,
+    )
+
+
+def _number(size: Any) -> int:
+    return int(size) if isinstance(size, int) else int(size.node.hint)
+
+
+def _end(node: Node) -> tuple[Node, str]:
+    """The last operation that still belongs to a layer, and its activation function."""
+    at, end = node, node
+    while True:
+        users = list(at.users)
+        if operation(at) in NORMALISED:
+            users = [u for u in users if operation(u) == "getitem" and u.args[1] == 0] or users
+        if len(users) != 1 or users[0].op != "call_function":
+            return end, ""
+        at = users[0]
+        if operation(at) in ACTIVATIONS:
+            return at, operation(at)
+        if operation(at) not in PASSED:
+            return end, ""
+        if not isinstance(at.meta["val"], (tuple, list)):
+            end = at
+
+
+def _named(layers: list[Layer]) -> list[Layer]:
+    """Where a module runs more than once, its layers are told apart."""
+    seen: dict[str, int] = {}
+    named = []
+    for layer in layers:
+        k = seen[layer.name] = seen.get(layer.name, -1) + 1
+        named.append(replace(layer, name=f"{layer.name}@{k}") if k else layer)
+    return named
+
+
+def _held(exported: Any, name: str) -> Tensor:
+    held = exported.state_dict[name] if name in exported.state_dict else exported.constants[name]
+    return held.detach() if isinstance(held, Tensor) else held
+
+
+def _last_uses(nodes: Sequence[Node]) -> dict[str, tuple[str, ...]]:
+    last: dict[str, str] = {}
+    for node in nodes:
+        for used in node.all_input_nodes:
+            last[used.name] = node.name
+    freed: dict[str, list[str]] = {}
+    for name, at in last.items():
+        freed.setdefault(at, []).append(name)
+    return {at: tuple(names) for at, names in freed.items()}
+
+
+def _called(node: Node, env: Mapping[str, Any], swap: Swap) -> Any:
+    name = operation(node)
+    if name in CHECKS:
+        return None
+    target: Any = swap.get(name, node.target)
+    args, kwargs = map_arg((node.args, node.kwargs), lambda n: env[n.name])
+    return target(*args, **kwargs)
