@@ -1,12 +1,12 @@
 """Nine deconvnet projections of each unit of VGG-16's convolutions at 224 px: by cones, beside captum's whole pictures.
 
-    benchmarks/look_deconvnet.py [--layers conv1-4|all] [--share S] [--data PICTURES] [--n N] [--samples K] [--threads T]
+    benchmarks/look_deconvnet.py [--layers conv1-4|all] [--share S] [--data PICTURES] [--n N] [--samples K]
 
 Speed does not depend on the weights, which are drawn by chance; the patches are those that excite each unit most among
 the pictures of --data, or among drawn ones with the spectrum of natural pictures. With --share below 1 so many of each
-layer's units are run and the rest is extrapolated, layer by layer. captum, which takes one unit of one picture at a time,
-runs K exemplars of each layer, through the network up to that layer and no further, and the rest is extrapolated; the
-maps of these are compared, by the largest difference over the largest value, and by the share that agrees within 1e-4.
+layer's units are run and the rest is extrapolated, layer by layer. captum takes one unit of one picture at a time: it
+runs K exemplars of each layer, through the network up to that layer and no further, and the rest is extrapolated. The
+maps of these are compared: `apart` is the largest difference over the largest value of a map.
 """
 
 import argparse

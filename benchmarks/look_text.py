@@ -48,8 +48,8 @@ def speed(options: argparse.Namespace) -> None:
         f"holds {CHUNK * options.units * 4 / 1e6:.0f} MB of activations, however many tokens\n"
         f"  exact ranks  {exact_s:5.1f} s ({exact_cpu_s:.1f} s of processor), without what is left behind the token; "
         f"holds {half * 12 / 1e6:.0f} MB of activations and ranks, and more with more tokens\n"
-        f"  ratio {exact_s / wall_s:.1f} ({exact_cpu_s / cpu_s:.1f} of processor); largest difference in AUROC {off:.5f}, "
-        f"in the maxima of the null {off_null:.5f}; p of the unit with a signal {null.p_values()[-1, 0]:.2f}"
+        f"  ratio {exact_s / wall_s:.1f} ({exact_cpu_s / cpu_s:.1f} of processor); off by {off:.5f} at most, "
+        f"in the null by {off_null:.5f}; p of the unit with a signal {null.p_values()[-1, 0]:.2f}"
     )
 
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from seamwise.look import world
+from seamwise.look.pictures import IMAGENET, toned
 
 SIZES_PX = {"alexnet": 96, "vgg16": 64}
 HELD_OUT_SEED, N_HELD_OUT = 1_000_000, 1000
@@ -104,9 +105,9 @@ def fold(net: architectures.Pictured) -> None:
 
 
 def batch_of(n: int, seed: int, size: int) -> tuple[Tensor, Tensor]:
-    """Pictures as the nets want them, about -2 to 2, and their classes."""
+    """Pictures as torchvision's networks want them, and their classes."""
     scenes = world.draw(n, seed, size)
-    return (torch.from_numpy(scenes.pictures).float() / 255 - 0.45) / 0.25, torch.from_numpy(scenes.classes)
+    return toned(torch.from_numpy(scenes.pictures), IMAGENET), torch.from_numpy(scenes.classes)
 
 
 @torch.no_grad()

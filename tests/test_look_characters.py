@@ -51,6 +51,7 @@ def test_a_table(tmp_path):
     assert read_text(written(tmp_path, "label,text\ngood,a\nbad,b\n", "a.csv")) == Text(("a", "b"))
     assert "no column named" in refused(read_text, written(tmp_path, "a,b\n1,2\n", "a.csv"))
     assert "no table" in refused(read_text, written(tmp_path, 'review\n"a', "a.csv"))
+    assert "1 columns in 'b'" in refused(read_text, written(tmp_path, "label,review\n1,a\n\nb\n", "a.csv"))
 
 
 @pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf"])

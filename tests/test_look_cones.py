@@ -1,4 +1,4 @@
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -61,8 +61,10 @@ class Even(nn.Module):
         return self.second(x - x.mean((2, 3), keepdim=True))
 
 
-def taken_apart(net, height=19, width=22):
+@cache
+def taken_apart(kind, height=19, width=22):
     torch.manual_seed(0)
+    net = kind()
     for part in net.modules():
         if isinstance(part, nn.BatchNorm2d):
             part.running_mean.normal_(), part.running_var.uniform_(0.5, 2), part.weight.data.normal_()
@@ -98,7 +100,7 @@ def by_whole_pictures(graph, pictures, found, method):
 @pytest.mark.parametrize("net", [Padded, Residual])
 @pytest.mark.parametrize("method", METHODS)
 def test_a_cone_gives_what_whole_pictures_give(net, method):
-    graph = taken_apart(net())
+    graph = taken_apart(net)
     pictures = torch.rand(N_PICTURES, 3, 19, 22, dtype=torch.float64) * (255 if net is Residual else 1)
     for layer in graph.layers:
         assert cone_of(graph, layer) is not None
@@ -113,7 +115,7 @@ def test_a_cone_gives_what_whole_pictures_give(net, method):
 
 
 def test_where_there_is_no_cone_whole_pictures_are_run():
-    graph = taken_apart(Even())
+    graph = taken_apart(Even)
     pictures = torch.rand(N_PICTURES, 3, 19, 22, dtype=torch.float64)
     first, second = graph.layers
 
@@ -136,3 +138,30 @@ def test_where_there_is_no_cone_whole_pictures_are_run():
                     np.testing.assert_allclose(maps[u][p], expected, rtol=1e-9, atol=1e-12)
     with pytest.raises(ModelError, match="no rule for gelu"):
         next(projections(graph, inputs_of, places(first)))
+
+
+class Pairs(nn.Module):
+    """Two pictures an item."""
+
+    def __init__(self):
+        super().__init__()
+        self.one = nn.Conv2d(1, 4, 3, padding=1)
+
+    def forward(self, x):
+        return max_pool2d(relu(self.one(x.flatten(0, 1)[:, None])), 2).unflatten(0, (-1, 2))
+
+
+def test_of_several_pictures_an_item_each_has_its_own():
+    torch.manual_seed(0)
+    pictures = torch.rand(2, 2, 9, 11, dtype=torch.float64)
+    graph = graph_of(Pairs().double().eval(), (pictures,))
+    layer = graph.layers[0]
+    found = places(layer)
+    maps = dict(projections(graph, lambda numbers: [pictures[torch.tensor(numbers) // 2]], found))
+    for u, p in np.argwhere(found.picture >= 0).tolist():
+        item, part = divmod(int(found.picture[u, p]), 2)
+        row, column = int(found.row[u, p]), int(found.column[u, p])
+        whole = projected(graph, [pictures[item, None]], target(layer, [u], [row], [column], [part]))[0].numpy()
+        down, across = layer.patch(row, column)
+        assert maps[u][p].shape == (1, down.stop - down.start, across.stop - across.start)
+        np.testing.assert_allclose(maps[u][p][0], whole[part, down, across], rtol=1e-9)

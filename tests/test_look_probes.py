@@ -359,3 +359,21 @@ def test_fields_that_no_probe_can_read_say_why():
     for field, why in (("masks", "100 labels"), ("many", "padded")):
         with pytest.raises(TaskError, match=why):
             probe(own, chain.build(0), [field])
+
+
+def test_inputs_of_one_number_an_item_are_read_too():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(12, 2)
+
+        def forward(self, x, scale):
+            return self.layer(x * scale[:, None])
+
+    own = make_task()
+    more = Supply({"all": table() | {"scale": np.linspace(1, 2, N, dtype=np.float32)}})
+    chain = Chain([Learned("locate", Scaled, ("x", "scale"), numbers("place")), *own.chain_of("chain").stages[0::2]])
+    own = Task(name="s", chain=chain, answer=own.answer, supply=more)
+    reader = LayerReader(chain.build(0), own.supply)
+    assert reader.places[0].shape == (13,)
+    assert scored(probe(own, chain.build(0), ["place"]))["place", "input"].error < 0.02

@@ -187,6 +187,14 @@ def test_networks_that_cannot_be_looked_into(answer, told):
         text_units(network, tokens, [concept_of("punctuation", tokens)])
 
 
+def test_an_encoder_that_does_not_know_a_character():
+    network = Planted()
+    network.encode = lambda text: np.array([{"a": 1}[c] for c in text])
+    assert tokens_for(network, ["aa"]).ids.tolist() == [1, 1]
+    with pytest.raises(ModelError, match="KeyError: 'b'"):
+        tokens_for(network, ["ab"])
+
+
 def test_what_cannot_be_asked():
     tokens = tokens_of_prose(1, 2000)
     for call, told in (

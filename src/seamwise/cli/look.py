@@ -154,7 +154,7 @@ def _written(
     looks: list[Looked] = []
     for one in opened:
         with Steps(f"items seen by {one.name}") as steps:
-            looks.append(look_at(one, wanted, steps.at))
+            looks.append(look_at(one, wanted, steps.at, f"{one.name}." if len(opened) > 1 else ""))
         skipped = one.items.skipped
         notes = [*notes, *([f"{len(skipped)} pictures could not be read: {'; '.join(skipped[:5])}"] if skipped else [])]
     with Steps("units") as steps:

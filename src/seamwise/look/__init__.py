@@ -1,7 +1,7 @@
 """What a trained network learned: its filters, its units, and what they answer to.
 
-Functions return numbers and records; `seamwise.look.drawing` and `write_look` draw them. Everything named here is loaded
-when it is first used.
+Functions return numbers and records; `seamwise.look.drawing` and `write_look` draw them. Everything named here is
+loaded when it is first used.
 """
 
 from importlib import import_module

@@ -109,10 +109,14 @@ def _table(path: Path, whole: str, column: str) -> Text:
         given = f"column {column!r}" if column else "no column named"
         raise InputError(f"{path}: which column is the text?", given=given, expected=f"one of {', '.join(names)}")
     at, mark = names.index(wanted), names.index("label") if "label" in names else None
-    whole_rows = [row for row in rows[1:] if len(row) == len(names)]
-    labels = None if mark is None else [row[mark].strip() for row in whole_rows]
+    filled = [row for row in rows[1:] if row]
+    broken = next((row for row in filled if len(row) != len(names)), None)
+    if broken is not None:
+        given, expected = f"{len(broken)} columns in {','.join(broken)[:60]!r}", f"{len(names)} as in its first line"
+        raise InputError(f"{path}: a line that does not fit", given=given, expected=expected)
+    labels = None if mark is None else [row[mark].strip() for row in filled]
     usable = labels is not None and set(labels) <= {"0", "1"}
-    return Text(tuple(row[at] for row in whole_rows), tuple(map(int, labels or ())) if usable else None)
+    return Text(tuple(row[at] for row in filled), tuple(map(int, labels or ())) if usable else None)
 
 
 @final

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from seamwise.errors import InputError, ModelError
-from seamwise.look.attribution import METHODS, Method
+from seamwise.look.attribution import METHODS
 from seamwise.look.dissect import Dissection, dissect, way
 from seamwise.look.exemplars import as_maps, exemplars
 from seamwise.look.opening import Opened
@@ -35,7 +35,7 @@ class Wanted:
 
     layers: tuple[str, ...] = ()
     units: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    methods: tuple[Method, ...] = ("deconvnet",)
+    methods: tuple[str, ...] = ("deconvnet",)
     n_places: int = 9
     seed: int = 0
     sanity: bool = True
@@ -54,7 +54,7 @@ class Wanted:
 class Looked:
     """What one pass over the pictures told of a network; of each layer in turn.
 
-    dissections: where the pictures have the masks of concepts
+    dissections: where the pictures have the masks of concepts. prefix: before the names of layers on a page
     """
 
     opened: Opened
@@ -62,6 +62,11 @@ class Looked:
     exemplars: list[Exemplars]
     selectivity: list[Selectivity]
     dissections: list[Dissection | None] | None
+    prefix: str = ""
+
+    def name(self, layer: Layer) -> str:
+        """Of a layer on a page."""
+        return f"{self.prefix}{layer.name}"
 
     @property
     def layers(self) -> list[Layer]:
@@ -73,10 +78,11 @@ class Looked:
         return list(self.wanted.units.get(layer.name, range(layer.n_units)))
 
 
-def look_at(opened: Opened, wanted: Wanted, told: Told | None = None) -> Looked:
-    """One pass over the pictures, and two more where masks of concepts are known.
+def look_at(opened: Opened, wanted: Wanted, told: Told | None = None, prefix: str = "") -> Looked:
+    """One pass over the pictures, and two more a layer where masks of concepts are known.
 
-    Raises ModelError where the network has no such layer or unit; InputError where no picture can be read.
+    prefix: before the names of layers on a page. Raises ModelError where the network has no such layer or unit;
+    InputError where no picture can be read.
     """
     layers = chosen(opened, wanted)
     tallies = {layer.name: Tally(layer.n_units, len(opened.items.class_names), wanted.seed) for layer in layers}
@@ -102,6 +108,7 @@ def look_at(opened: Opened, wanted: Wanted, told: Told | None = None) -> Looked:
         found,
         [tallies[layer.name].result() for layer in layers],
         _dissected(opened, layers, wanted.seed),
+        prefix,
     )
 
 

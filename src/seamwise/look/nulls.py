@@ -79,7 +79,7 @@ class NullOfMaximum:
     @property
     def auroc(self) -> Float[NDArray, "units concepts"]:
         """With the labels where they are, by ranks in the sample."""
-        return np.asarray(self._differences[:, 0].numpy() + 0.5)
+        return np.asarray((self._differences[:, 0].numpy() + 0.5).clip(0, 1))
 
     @property
     def maxima(self) -> Float[NDArray, "moves concepts"]:

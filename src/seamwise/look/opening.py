@@ -67,6 +67,8 @@ def open_factory(spec: str, weights: Path | None, folder: Path | None, side_px: 
 
     weights: a safetensors file with its whole state dict. Raises ModelError, InputError.
     """
+    if side_px < 1:
+        raise InputError("--size", given=str(side_px), expected="the side of pictures in px, such as 224")
     module = network_of(spec, weights)
     convolution = next((m for m in module.modules() if isinstance(m, nn.Conv2d)), None)
     n_colours = convolution.in_channels if convolution is not None else 3

@@ -13,7 +13,7 @@ LEAD = (
     "A linear probe reads a stage's field from each layer, in the error of the field's own metric on test items (90 % "
     "interval). A layer holds a field where the probe beats the same probe on the network before training. Control: "
     "the same probe on labels that were dealt out at random (Hewitt & Liang 2019): where it does about as well, the "
-    "probe learns by heart. Without looking: what one would answer. The layer with the least validation error is marked."
+    "probe learns by heart. Without looking: what one would answer. The layer of least validation error is marked."
 )
 
 

@@ -7,34 +7,21 @@ from typing import Any, final
 
 import cv2
 import numpy as np
-import torch
-from markupsafe import Markup
 
 from seamwise.errors import ModelError
 from seamwise.look import drawing
-from seamwise.look.attribution import Method, check
+from seamwise.look.attribution import METHODS, Method, check
 from seamwise.look.cones import Maps, projections
-from seamwise.look.exemplars import as_maps
 from seamwise.look.graph import Graph
 from seamwise.look.looking import Looked
 from seamwise.look.maximise import maximise
-from seamwise.look.page import LayerFacts, Row, Section, Unit, write_page
+from seamwise.look.page import Row, Section, Unit, write_page
 from seamwise.look.records import Exemplars, Layer
 from seamwise.look.sanity import randomised, rank
+from seamwise.look.sections import SIDE_PX, WAYS, depth, filters, layer_facts, left_out, maps_of_one, sanity
 from seamwise.shapes import Float, NDArray, UInt8
 
-SIDE_PX = 48  # nine patches, five samples and two ways back of 1,152 units come to about 30 MB
-MOST_SHOWN = 64  # filters, or units of a layer for one picture
-CONCEPTS_LEAD = (
-    "The share of each layer's units that find a concept: where a unit is at its strongest .5 %, it covers the concept's "
-    "mask with an IoU above .04 and above that of masks of other pictures (network dissection, Bau et al. 2017)."
-)
-SPARSE_LEAD = (
-    "How choosy the units of each layer are: 0 where all pictures excite a unit alike, 1 where one picture alone does "
-    "(lifetime sparseness, Vinje & Gallant 2000; the median unit)."
-)
 QUANTILES = (0.9, 0.7, 0.5, 0.3, 0.1)
-WAYS = {"deconvnet": "deconvnet", "guided": "guided backpropagation", "saliency": "saliency"}
 ROWS = {
     "exemplars": "the patches that excite the unit most, one of a picture, cut to its receptive field",
     "by quantile": "pictures drawn at random, from those that excite it to those that do not: what a unit answers to "
@@ -67,10 +54,6 @@ class Shown:
     refused: list[str] = field(default_factory=list)
     n_done: int = 0
 
-    def name(self, look: Looked, layer: Layer) -> str:
-        """Of a layer on the page."""
-        return layer.name if len(self.looks) == 1 else f"{look.opened.name}.{layer.name}"
-
     @property
     def n_units(self) -> int:
         return sum(len(look.units(layer)) for look in self.looks for layer in look.layers)
@@ -94,7 +77,7 @@ class Shown:
                 "like_without_learning": {
                     method: float(np.mean(values))
                     for (name, method), values in self.alike.items()
-                    if name == self.name(look, layer)
+                    if name == look.name(layer)
                 },
                 **({} if dissection is None else {"detectors": dissection.by_family()}),
             }
@@ -117,7 +100,7 @@ class Shown:
     def _of_layer(self, look: Looked, k: int, found: Exemplars, plain: Graph | None) -> Iterator[Unit]:
         layer, units = found.layer, look.units(found.layer)
         ways: list[tuple[Method, Iterator[tuple[int, Maps]], Iterator[tuple[int, Maps]] | None]] = []
-        for method in look.wanted.methods:
+        for method in (known for known in METHODS if known in look.wanted.methods):
             try:
                 check(look.opened.graph, layer.node, method)
             except ModelError as error:
@@ -144,7 +127,7 @@ class Shown:
             self.n_done += 1
             if self.told is not None:
                 self.told(self.n_done, self.n_units)
-            yield Unit(self.name(look, layer), unit, facts, tuple(rows))
+            yield Unit(look.name(layer), unit, facts, tuple(rows))
 
     def _made(self, look: Looked, layer: Layer, unit: int) -> Row:
         opened = look.opened
@@ -158,7 +141,7 @@ class Shown:
         known = [value for value in told if np.isfinite(value)]
         value = float(np.mean(known)) if known else None
         if value is not None:
-            self.alike.setdefault((self.name(look, layer), method), []).append(value)
+            self.alike.setdefault((look.name(layer), method), []).append(value)
         return value
 
 
@@ -174,12 +157,12 @@ def write_look(
 ) -> tuple[Path, Shown]:
     """Write the page, and say where it is and what was learned of its units. more: sections of others' making."""
     shown = Shown(looks, told)
-    layers = [_layer_facts(shown, look, k) for look in looks for k in range(len(look.exemplars))]
-    sections: list[Section] = [depth(shown), *more, *filters(looks), *maps_of_one(shown)]
+    layers = [layer_facts(look, k) for look in looks for k in range(len(look.exemplars))]
+    sections: list[Section] = [depth(looks), *more, *filters(looks), *maps_of_one(looks)]
 
     def units() -> Iterator[Unit]:
         yield from shown.units()
-        sections.extend([*sanity(shown), *left_out([*notes, *dict.fromkeys(shown.refused)])])
+        sections.extend([*sanity(shown.alike), *left_out([*notes, *dict.fromkeys(shown.refused)])])
 
     return write_page(out, title, sections, layers, units(), shown.n_units, lead=lead, row_leads=ROWS), shown
 
@@ -237,128 +220,16 @@ def _facts(look: Looked, k: int, found: Exemplars, unit: int) -> dict[str, float
     selective = look.selectivity[k]
     facts: dict[str, float | str | bool | None] = {
         "dead": bool(found.dead[unit]),
-        "largest": _finite(found.value[unit, 0]),
-        "sparseness": _finite(selective.sparseness[unit]),
+        "largest": float(found.value[unit, 0]),
+        "sparseness": float(selective.sparseness[unit]),
     }
     if look.opened.items.class_names:
         best = int(selective.best_class[unit])
         facts["class"] = f"class {look.opened.items.class_names[best]}" if best >= 0 else None
-        facts["AUROC of its class"] = _finite(selective.auroc[unit])
+        facts["AUROC of its class"] = float(selective.auroc[unit])
     dissection = look.dissections[k] if look.dissections is not None else None
     if dissection is not None:
         best = int(dissection.best[unit])
         facts["concept"] = dissection.concepts[best] if dissection.detects[unit] else None
-        facts["IoU"] = _finite(dissection.iou[unit, best])
+        facts["IoU"] = float(dissection.iou[unit, best])
     return facts
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
-
-
-def _layer_facts(shown: Shown, look: Looked, k: int) -> LayerFacts:
-    found, selective = look.exemplars[k], look.selectivity[k]
-    layer = found.layer
-    facts: dict[str, float | str | bool | None] = {
-        "activation": layer.activation or "none",
-        "dead units": int(found.dead.sum()),
-    }
-    sparse = selective.sparseness[np.isfinite(selective.sparseness)]
-    facts["sparseness, median"] = float(np.median(sparse)) if len(sparse) else None
-    told = selective.auroc[np.isfinite(selective.auroc)]
-    if len(told):
-        facts["AUROC of its class, median"] = float(np.median(told))
-    if look.dissections is not None and (dissection := look.dissections[k]) is not None:
-        facts["detectors"] = float(dissection.detects.mean())
-        facts["at chance"] = dissection.at_chance()
-        facts["concepts"] = ", ".join(dissection.found()[:4])
-    facts["field"] = "besides numbers of the whole picture" if layer.whole else "" if layer.exact else "at most"
-    return LayerFacts(shown.name(look, layer), layer.kind, layer.n_units, layer.receptive_px, layer.jump_px, facts)
-
-
-def depth(shown: Shown) -> Section:
-    """The depth story: which concepts the units of each layer find; where no masks are known, how choosy they are."""
-    known = all(look.dissections is not None for look in shown.looks)
-    charts = _concept_chart if known else _sparse_chart
-    body = Markup("").join(charts(look, [shown.name(look, layer) for layer in look.layers]) for look in shown.looks)
-    return Section("The depth story", CONCEPTS_LEAD if known else SPARSE_LEAD, body)
-
-
-def _concept_chart(look: Looked, names: Sequence[str]) -> Markup:
-    known = [d.by_family() if d is not None else {} for d in look.dissections or ()]
-    lines = {f: [by.get(f) for by in known] for f in dict.fromkeys(f for by in known for f in by)}
-    return drawing.layer_chart(names, lines, f"{look.opened.name}: units that find a concept")
-
-
-def _sparse_chart(look: Looked, names: Sequence[str]) -> Markup:
-    of = [s.sparseness[np.isfinite(s.sparseness)] for s in look.selectivity]
-    medians = [float(np.median(values)) if len(values) else None for values in of]
-    return drawing.layer_chart(names, {"sparseness": medians}, f"{look.opened.name}: sparseness", is_share=False)
-
-
-def filters(looks: Sequence[Looked]) -> Iterator[Section]:
-    """The weights of each network's first convolution, where it has some to see."""
-    parts = []
-    for look in looks:
-        graph = look.opened.graph
-        layer = next(layer for layer in graph.layers if layer.kind != "linear")
-        weight = graph.weights.get(f"{layer.name.partition('@')[0]}.weight")
-        if weight is None or weight.ndim != 4 or max(weight.shape[-2:]) < 2:
-            continue
-        drawn = drawing.filters(weight.numpy()[:MOST_SHOWN])[: 2 * MOST_SHOWN]
-        scale = max(1, 32 // drawn.shape[1])
-        large = drawn.repeat(scale, 1).repeat(scale, 2)
-        parts.append(drawing.figure(drawing.grid(large), f"{look.opened.name}, {layer.name}"))
-    if parts:
-        lead = "What the first convolutions multiply the picture with; grey is 0, each is scaled by its largest weight."
-        yield Section("Filters", lead, drawing.figures(parts))
-
-
-def maps_of_one(shown: Shown) -> Iterator[Section]:
-    """What every layer makes of the first picture."""
-    parts = [part for look in shown.looks for part in _maps(shown, look)]
-    if parts:
-        lead = (
-            "What every unit makes of it, layer by layer: white is much, black is little; a crossed-out unit is dead."
-        )
-        yield Section("Feature maps of one picture", lead, drawing.figures(parts))
-
-
-@torch.no_grad()
-def _maps(shown: Shown, look: Looked) -> Iterator[Markup]:
-    opened, layers = look.opened, [layer for layer in look.layers if layer.is_map]
-    if not layers:
-        return
-    values = opened.graph.values(opened.items.inputs([0]), [layer.node for layer in layers])
-    picture = opened.items.shown(opened.pictures([0]))[0]
-    yield drawing.figure(picture, opened.items.names[0], scale=max(1.0, 2 * SIDE_PX / max(picture.shape[:2])))
-    dead = {found.layer.name: found.dead for found in look.exemplars}
-    for layer in layers:
-        maps = as_maps(layer, values[layer.node])[0, :MOST_SHOWN].numpy()
-        drawn = drawing.feature_maps(maps, dead[layer.name][:MOST_SHOWN])
-        more = f", {MOST_SHOWN} of {layer.n_units}" if layer.n_units > MOST_SHOWN else ""
-        yield drawing.figure(drawing.grid(drawn), f"{shown.name(look, layer)}{more}")
-
-
-def sanity(shown: Shown) -> Iterator[Section]:
-    """How alike projections are with and without what was learned."""
-    if not shown.alike:
-        return
-    rows = [
-        [layer, WAYS[method], float(np.mean(values)), *np.quantile(values, [0.05, 0.95]).tolist(), len(values)]
-        for (layer, method), values in shown.alike.items()
-    ]
-    columns = ["layer", "way back", "alike, mean", "5 %", "95 %", "units"]
-    lead = (
-        "The same patches with all weights of the network shuffled: rank correlation of the sizes of both "
-        "projections. Near 1, the way back shows the picture and the network's plan rather than what it learned "
-        "(Adebayo et al. 2018)."
-    )
-    yield Section("Sanity: the same without learning", lead, drawing.table(columns, rows))
-
-
-def left_out(notes: Sequence[str]) -> Iterator[Section]:
-    """What is not on the page, and why."""
-    if notes:
-        items = Markup("").join(Markup("<li>{}</li>").format(note) for note in notes)
-        yield Section("Left out", "What is not on this page, and why.", Markup("<ul>{}</ul>").format(items))

@@ -122,8 +122,14 @@ def tokens_for(network: nn.Module, documents: Sequence[str]) -> Tokens:
     """Documents as the network reads them: by its method `encode(text)` where it has one, else by bytes in UTF-8.
 
     Where a number is neither one character nor one byte, a method `pieces(text)` has to divide the text likewise.
+    Raises ModelError.
     """
-    return tokens_of(documents, getattr(network, "encode", _bytes), getattr(network, "pieces", None))
+    try:
+        return tokens_of(documents, getattr(network, "encode", _bytes), getattr(network, "pieces", None))
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        given = f"{type(error).__name__}: {error}"[:200]
+        expected = "a number for each character, for each byte, or for each piece"
+        raise ModelError("the module's encode(text) does not read the text", given=given, expected=expected) from error
 
 
 def _bytes(text: str) -> Int[NDArray, " tokens"]:

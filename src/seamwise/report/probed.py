@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, final
 
 from seamwise.bootstrap import Interval
-from seamwise.report.figures import GREY, Chart, Style, colour, legend
+from seamwise.report.figures import GREY, Chart, Style, colour, legend, symbols
 from seamwise.report.parts import Cell, Figure, Key, Line, Panel, Part, Table, Words
 from seamwise.report.words import NOTHING, Measure, listed
 from seamwise.runs import Study
@@ -19,7 +19,8 @@ CAPTION = (
     "interval. Hollow: the same layer before training. Cross: the same probe on labels drawn at random for each type "
     "of input; a field is in a layer only so far as it is read better than these. Dashed: without looking."
 )
-COLUMNS = ("network", "best layer", "error", "labels at random", "before training", "written as its stage's")
+BEFORE, CONTROL = Key("○", "hollow: before training"), Key("×", "labels at random")
+COLUMNS = ("network", "best layer", "error", "labels at random", "before training", "as its stage writes it")
 
 
 @final
@@ -72,7 +73,11 @@ def probed_parts(study: Study, names: Mapping[str, Style], networks: Sequence[Ne
         Panel(field, layer_chart(networks, field, names), f"How well {field} is read from each layer; numbers below")
         for field in fields
     )
-    keys = (*legend(names, [n.name for n in networks]), Key("○", "before training"), Key("×", "labels at random"))
+    keys = (
+        *legend(names, [n.name for n in networks]),
+        Key("○", "hollow: before training"),
+        Key("×", "labels at random"),
+    )
     yield Figure("rediscovered", panels, keys, CAPTION, layers_table(networks, fields), "Layer by layer")
 
 
@@ -140,14 +145,21 @@ def layers_table(networks: Sequence[Network], fields: Sequence[str]) -> Table:
 
 
 def layer_records(networks: Sequence[Network], field: str) -> list[dict[str, Any]]:
-    """{place: a row of the figure, and its numbers}, network by network in the order of the layers."""
-    found = []
+    """The rows of the figure, network by network in the order of the layers; the input stands there once."""
+    found = list[dict[str, Any]]()
     for network in networks:
-        before = {(r.field, r.layer): r.error for r in network.untrained}
-        for r in (r for r in network.trained if r.field == field):
+        before = {(r.field, r.layer): r.error for r in network.untrained if r.layer != INPUT}
+        for r in (r for r in network.trained if r.field == field and (r.layer != INPUT or not found)):
             numbers: dict[str, float | None] = {"error": r.error, "low": r.low, "high": r.high, "trivial": r.trivial}
             numbers |= {"control": r.control, "before": before.get((field, r.layer))}
-            found.append({"name": network.name, "place": f"{network.name}  {r.layer}", "layer": r.layer} | numbers)
+            found.append(
+                {
+                    "name": network.name,
+                    "place": INPUT if r.layer == INPUT else f"{network.name} {r.layer}",
+                    "layer": r.layer,
+                }
+                | numbers
+            )
     return found
 
 
@@ -170,8 +182,16 @@ def layer_chart(networks: Sequence[Network], field: str, names: Mapping[str, Sty
     whiskers = base.mark_rule(strokeWidth=1.5).encode(x("low"), alt.X2(field="high"), colour(names))
     control = base.mark_point(shape="cross", angle=45, size=30, color=GREY, filled=True).encode(x("control"))
     before = base.transform_filter("isValid(datum.before)").mark_point(size=50, filled=False)
-    points = base.mark_point(size=55, filled=True, opacity=1).encode(x("error"), colour(names), tooltip=_tooltip())
-    layers = (trivial.encode(x("trivial")), whiskers, control, before.encode(x("before"), colour(names)), points)
+    before = before.encode(x("before"), colour(names), symbols(names))
+    points = base.mark_point(size=55, filled=True, opacity=1)
+    points = points.encode(x("error"), colour(names), symbols(names), tooltip=_tooltip())
+    layers = (
+        trivial.encode(x("trivial")),
+        whiskers,
+        control,
+        before.encode(x("before"), colour(names), symbols(names)),
+        points,
+    )
     return alt.layer(*layers).properties(height=ROW_PX * len(records))
 
 

@@ -1,0 +1,133 @@
+"""The sections of the page of a look: the depth story, filters, feature maps, sanity, what was left out."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from markupsafe import Markup
+
+from seamwise.look import drawing
+from seamwise.look.exemplars import as_maps
+from seamwise.look.looking import Looked
+from seamwise.look.page import LayerFacts, Section
+
+SIDE_PX = 48  # nine patches, five samples and two ways back of 1,152 units come to about 30 MB
+WAYS = {"deconvnet": "deconvnet", "guided": "guided backpropagation", "saliency": "saliency"}
+MOST_SHOWN = 64  # filters, or units of a layer for one picture
+CONCEPTS_LEAD = (
+    "The share of each layer's units that find a concept: where a unit is at its strongest .5 %, it covers the "
+    "concept's mask with an IoU above .04 and above that of masks of other pictures (Bau et al. 2017)."
+)
+SPARSE_LEAD = (
+    "How choosy the units of each layer are: 0 where all pictures excite a unit alike, 1 where one picture alone does "
+    "(lifetime sparseness, Vinje & Gallant 2000; the median unit)."
+)
+
+
+def layer_facts(look: Looked, k: int) -> LayerFacts:
+    """A line of the table of layers."""
+    found, selective = look.exemplars[k], look.selectivity[k]
+    layer = found.layer
+    facts: dict[str, float | str | bool | None] = {
+        "activation": layer.activation or "none",
+        "dead units": int(found.dead.sum()),
+    }
+    sparse = selective.sparseness[np.isfinite(selective.sparseness)]
+    facts["sparseness, median"] = float(np.median(sparse)) if len(sparse) else None
+    told = selective.auroc[np.isfinite(selective.auroc)]
+    if len(told):
+        facts["AUROC of its class, median"] = float(np.median(told))
+    if look.dissections is not None and (dissection := look.dissections[k]) is not None:
+        facts["detectors"] = float(dissection.detects.mean())
+        facts["at chance"] = dissection.at_chance()
+        facts["concepts"] = ", ".join(dissection.found()[:4])
+    facts["field"] = "besides numbers of the whole picture" if layer.whole else "" if layer.exact else "at most"
+    return LayerFacts(look.name(layer), layer.kind, layer.n_units, layer.receptive_px, layer.jump_px, facts)
+
+
+def depth(looks: Sequence[Looked]) -> Section:
+    """The depth story: which concepts the units of each layer find; where no masks are known, how choosy they are."""
+    known = all(look.dissections is not None for look in looks)
+    charts = _concept_chart if known else _sparse_chart
+    body = Markup("").join(charts(look, [look.name(layer) for layer in look.layers]) for look in looks)
+    return Section("The depth story", CONCEPTS_LEAD if known else SPARSE_LEAD, body)
+
+
+def _concept_chart(look: Looked, names: Sequence[str]) -> Markup:
+    known = [d.by_family() if d is not None else {} for d in look.dissections or ()]
+    lines = {f: [by.get(f) for by in known] for f in dict.fromkeys(f for by in known for f in by)}
+    return drawing.layer_chart(names, lines, f"{look.opened.name}: units that find a concept")
+
+
+def _sparse_chart(look: Looked, names: Sequence[str]) -> Markup:
+    of = [s.sparseness[np.isfinite(s.sparseness)] for s in look.selectivity]
+    medians = [float(np.median(values)) if len(values) else None for values in of]
+    return drawing.layer_chart(names, {"sparseness": medians}, f"{look.opened.name}: sparseness", is_share=False)
+
+
+def filters(looks: Sequence[Looked]) -> Iterator[Section]:
+    """The weights of each network's first convolution, where it has some to see."""
+    parts = []
+    for look in looks:
+        graph = look.opened.graph
+        layer = next(layer for layer in graph.layers if layer.kind != "linear")
+        weight = graph.weights.get(f"{layer.name.partition('@')[0]}.weight")
+        if weight is None or weight.ndim != 4 or max(weight.shape[-2:]) < 2:
+            continue
+        drawn = drawing.filters(weight.numpy()[:MOST_SHOWN])[: 2 * MOST_SHOWN]
+        scale = max(1, 32 // drawn.shape[1])
+        large = drawn.repeat(scale, 1).repeat(scale, 2)
+        parts.append(drawing.figure(drawing.grid(large), f"{look.opened.name}, {layer.name}"))
+    if parts:
+        lead = "What the first convolutions multiply the picture with; grey is 0, each is scaled by its largest weight."
+        yield Section("Filters", lead, drawing.figures(parts))
+
+
+def maps_of_one(looks: Sequence[Looked]) -> Iterator[Section]:
+    """What every layer makes of the first picture."""
+    parts = [part for look in looks for part in _maps(look)]
+    if parts:
+        lead = (
+            "What every unit makes of it, layer by layer: white is much, black is little; a crossed-out unit is dead."
+        )
+        yield Section("Feature maps of one picture", lead, drawing.figures(parts))
+
+
+@torch.no_grad()
+def _maps(look: Looked) -> Iterator[Markup]:
+    opened, layers = look.opened, [layer for layer in look.layers if layer.is_map]
+    if not layers:
+        return
+    values = opened.graph.values(opened.items.inputs([0]), [layer.node for layer in layers])
+    picture = opened.items.shown(opened.pictures([0]))[0]
+    yield drawing.figure(picture, opened.items.names[0], scale=max(1.0, 2 * SIDE_PX / max(picture.shape[:2])))
+    dead = {found.layer.name: found.dead for found in look.exemplars}
+    for layer in layers:
+        maps = as_maps(layer, values[layer.node])[0, :MOST_SHOWN].numpy()
+        drawn = drawing.feature_maps(maps, dead[layer.name][:MOST_SHOWN])
+        more = f", {MOST_SHOWN} of {layer.n_units}" if layer.n_units > MOST_SHOWN else ""
+        yield drawing.figure(drawing.grid(drawn), f"{look.name(layer)}{more}")
+
+
+def sanity(alike: Mapping[tuple[str, str], Sequence[float]]) -> Iterator[Section]:
+    """How alike projections are with and without what was learned."""
+    if not alike:
+        return
+    rows = [
+        [layer, WAYS[method], float(np.mean(values)), *np.quantile(values, [0.05, 0.95]).tolist(), len(values)]
+        for (layer, method), values in alike.items()
+    ]
+    columns = ["layer", "way back", "alike, mean", "5 %", "95 %", "units"]
+    lead = (
+        "The same patches with all weights of the network shuffled: rank correlation of the sizes of both "
+        "projections. Near 1, the way back shows the picture and the network's plan rather than what it learned "
+        "(Adebayo et al. 2018)."
+    )
+    yield Section("Sanity: the same without learning", lead, drawing.table(columns, rows))
+
+
+def left_out(notes: Sequence[str]) -> Iterator[Section]:
+    """What is not on the page, and why."""
+    if notes:
+        items = Markup("").join(Markup("<li>{}</li>").format(note) for note in notes)
+        yield Section("Left out", "What is not on this page, and why.", Markup("<ul>{}</ul>").format(items))
