@@ -24,8 +24,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from seamwise.look.cones import Cone, cone_of, projections
-from seamwise.look.exemplars import exemplars
 from seamwise.look.graph import Graph, graph_of
+from seamwise.look.patches import exemplars
 from seamwise.look.records import Exemplars
 from seamwise.look.windows import shape
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from seamwise.look.page import LayerFacts, Row, Unit, write_page
+from seamwise.look.page.page import LayerFacts, Row, Unit, write_page
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from browser import browser, chromium

@@ -11,8 +11,8 @@ import torch
 from scipy.signal import lfilter
 from scipy.stats import rankdata
 
-from seamwise.look.auroc import StreamingAUROC, bins_of
-from seamwise.look.nulls import ClassMeans, NullOfMaximum, lags
+from seamwise.look.text.auroc import StreamingAUROC, bins_of
+from seamwise.look.text.nulls import ClassMeans, NullOfMaximum, lags
 
 SECONDS, FALSE = 10.0, 0.07  # the targets
 CHUNK = 8192
@@ -60,7 +60,7 @@ def timed(call):
 
 
 def streamed(values, labels, classes, n_null):
-    """As seamwise.look.units does: found in the first half, told by the second."""
+    """As seamwise.look.text.units does: found in the first half, told by the second."""
     half = len(values) // 2
     sample = values[: half : max(1, half // CHUNK)]
     bins, null, means = bins_of(sample), NullOfMaximum(labels[:half], "shift", n_null), ClassMeans(100, values.shape[1])

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from seamwise.look.auroc import N_BINS, StreamingAUROC, bins_of, exact_auroc
+from seamwise.look.text.auroc import N_BINS, StreamingAUROC, bins_of, exact_auroc
 
 KINDS = {
     "normal": lambda rng, shape: rng.standard_normal(shape),

@@ -7,8 +7,8 @@ import pytest
 from browser import browser, chromium
 from markupsafe import Markup
 
-from seamwise.look import drawing, page
-from seamwise.look.page import LayerFacts, Row, Section, Unit, write_page
+from seamwise.look.page import drawing, page
+from seamwise.look.page.page import LayerFacts, Row, Section, Unit, write_page
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="no chromium on this machine")
 EVIL = "a/<img src=x onerror=alert(1)> & ünïts"

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 
 from seamwise.errors import InputError, ModelError
-from seamwise.look.characters import (
+from seamwise.look.text.characters import (
     CharacterNet,
     Text,
     bits_per_character,

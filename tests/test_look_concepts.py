@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seamwise.errors import InputError, ModelError
-from seamwise.look.concepts import MARKS, blocked, concept_of, concept_of_documents, concepts_of_file, tokens_of
+from seamwise.look.text.concepts import MARKS, blocked, concept_of, concept_of_documents, concepts_of_file
+from seamwise.look.text.tokens import tokens_of
 
 
 def characters(*documents):

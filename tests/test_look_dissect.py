@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seamwise.errors import InputError
-from seamwise.look import dissect as dissecting
+from seamwise.look import dissection as dissecting
 from seamwise.look import world
-from seamwise.look.dissect import dissect, enlarge, way
+from seamwise.look.dissection import dissect, enlarge, way
 
 EXACT = (0.0, 1.0)  # every pixel is a position
 

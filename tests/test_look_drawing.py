@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markupsafe import Markup
 
-from seamwise.look import drawing
+from seamwise.look.page import drawing
 
 EVIL = "<script>alert(1)</script>"
 

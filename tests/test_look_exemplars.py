@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from seamwise.look.exemplars import N_SAMPLES, exemplars
 from seamwise.look.graph import graph_of
+from seamwise.look.patches import N_SAMPLES, exemplars
 
 SIDE = 14
 

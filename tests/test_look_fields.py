@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from look_nets import N_PX, NETS, opened
 from torch import nn
 
-from seamwise.look.fields import Axis
+from seamwise.look.axis import Axis
 from seamwise.look.graph import graph_of
 
 STAYS = [name for name in NETS if name not in ("resized", "centred")]

@@ -6,7 +6,7 @@ from torch import nn
 
 from seamwise.errors import ModelError
 from seamwise.look.graph import graph_of
-from seamwise.look.maximise import OLAH, YOSINSKI, blur, decay, decorrelated, maximise, moved, total_variation
+from seamwise.look.maximisation import OLAH, YOSINSKI, blur, decay, decorrelated, maximise, moved, total_variation
 
 N_UNITS = 4
 

@@ -3,8 +3,8 @@ import pytest
 import torch
 from scipy.signal import lfilter
 
-from seamwise.look.auroc import bins_of, exact_auroc
-from seamwise.look.nulls import ClassMeans, NullOfMaximum, classes_of, lags, trivial_auroc, trivial_of_documents
+from seamwise.look.text.auroc import bins_of, exact_auroc
+from seamwise.look.text.nulls import ClassMeans, NullOfMaximum, classes_of, lags, trivial_auroc, trivial_of_documents
 
 
 def memory(rng, rows, units, keep=0.95):

@@ -10,9 +10,9 @@ import pytest
 from markupsafe import Markup
 
 from seamwise.errors import InputError, StorageError
-from seamwise.look import page
-from seamwise.look.page import LayerFacts, Row, Section, Unit, write_page
-from seamwise.look.sprites import tiles_of
+from seamwise.look.page import page
+from seamwise.look.page.page import LayerFacts, Row, Section, Unit, write_page
+from seamwise.look.page.sprites import tiles_of
 
 EVIL = "<script>alert(1)</script>--><b>"
 

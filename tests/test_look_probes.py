@@ -11,10 +11,10 @@ from torch import nn
 
 from seamwise import Chain, Learned, Supply, Target, Task, categories, numbers
 from seamwise.errors import ModelError, TaskError
-from seamwise.look.probe_labels import Labels, asked_of, is_of_categories, target_of, tokens_of
-from seamwise.look.probe_layers import LayerReader, untrained
-from seamwise.look.probe_ridge import PENALTIES, Ridge
-from seamwise.look.probes import best_layers, probe, rediscovered, stage_fields
+from seamwise.look.probing.labels import Labels, asked_of, is_of_categories, target_of, tokens_of
+from seamwise.look.probing.layers import LayerReader, untrained
+from seamwise.look.probing.probe import best_layers, probe, rediscovered, stage_fields
+from seamwise.look.probing.ridge import PENALTIES, Ridge
 from seamwise.metrics import OneHot, absolute_error, as_it_is, squared_error
 
 N = 600

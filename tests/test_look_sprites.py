@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seamwise.look.drawing import GREY
-from seamwise.look.sprites import sprite, tiles_of
+from seamwise.look.page.drawing import GREY
+from seamwise.look.page.sprites import sprite, tiles_of
 
 
 def smooth(n, side=64, seed=0):

@@ -56,7 +56,8 @@ def test_every_trial_of_the_plan_is_done(finished):
         assert items["item"].tolist() == make_supply().rows("test").tolist()
         assert items["item.x"].shape == (12, 4)
     assert sorted(p.name for p in finished.run.iterdir()) == [
-        "advice.json", "predictions", "rediscovered.json", "report.html", "run.json", "stages", "study.lock", "test.npz", "trials.jsonl",
+        "advice.json", "predictions", "rediscovered.json", "report.html", "run.json", "stages", "study.lock",
+        "test.npz", "trials.jsonl",
     ]  # fmt: skip
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from seamwise.look.looking import Looked, Wanted
     from seamwise.look.opening import Opened
-    from seamwise.look.page import Section
+    from seamwise.look.page.page import Section
     from seamwise.model import Model
 
 TONES = ("imagenet", "none")
@@ -61,7 +61,7 @@ def look(
 
     Any network: seamwise look torchvision.models:alexnet --weights alexnet.safetensors --data photos/ --out look.html
 
-    Text: seamwise look seamwise.look.characters:network --weights plays.safetensors --text plays.txt --out look.html
+    Text: seamwise look seamwise.look.text.characters:network --weights W.safetensors --text plays.txt --out look.html
     """
     if text is not None:
         _look_at_text(network, weights, text, column, concept or [], layer or [], out, seed, as_json)
@@ -136,7 +136,7 @@ def _of_model(folder: Path, weights: Path | None, data: list[Path], wanted: "Wan
 
 def _probed(model: "Model") -> "list[Section]":
     """How well the fields of the stages can be read from each layer."""
-    from seamwise.look.probing import probed
+    from seamwise.look.probing.section import probed
 
     return probed(model.task, model.net, model.record.variant)
 
@@ -186,8 +186,8 @@ def _look_at_text(
     seed: int,
     as_json: bool,
 ) -> None:
-    from seamwise.look.characters import read_text
-    from seamwise.look.text_showing import look_at_text, refuse_pictures, write_text_look
+    from seamwise.look.text.characters import read_text
+    from seamwise.look.text.showing import look_at_text, refuse_pictures, write_text_look
 
     with aside(as_json):
         module = _reader(network, weights)

@@ -12,7 +12,8 @@ from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import Node, map_arg
 
 from seamwise.errors import ModelError
-from seamwise.look.fields import Axes, axes_after, axes_of_picture, operation
+from seamwise.look.axis import Axes, axes_of_picture
+from seamwise.look.fields import axes_after, operation
 from seamwise.look.records import Layer
 from seamwise.shapes import Tensor
 

@@ -9,9 +9,9 @@ import torch
 
 from seamwise.errors import InputError, ModelError
 from seamwise.look.attribution import METHODS
-from seamwise.look.dissect import Dissection, dissect, way
-from seamwise.look.exemplars import as_maps, exemplars
+from seamwise.look.dissection import Dissection, dissect, way
 from seamwise.look.opening import Opened
+from seamwise.look.patches import as_maps, exemplars
 from seamwise.look.pictures import Held
 from seamwise.look.records import Exemplars, Layer
 from seamwise.look.selectivity import Selectivity, Tally

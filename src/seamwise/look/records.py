@@ -5,7 +5,7 @@ from typing import final
 
 import numpy as np
 
-from seamwise.look.fields import Axis
+from seamwise.look.axis import Axis
 from seamwise.shapes import Float, Int, NDArray
 
 

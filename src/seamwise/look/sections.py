@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from markupsafe import Markup
 
-from seamwise.look import drawing
-from seamwise.look.exemplars import as_maps
 from seamwise.look.looking import Looked
-from seamwise.look.page import LayerFacts, Section
+from seamwise.look.page import drawing
+from seamwise.look.page.page import LayerFacts, Section
+from seamwise.look.patches import as_maps
 
 SIDE_PX = 48  # nine patches, five samples and two ways back of 1,152 units come to about 30 MB
 WAYS = {"deconvnet": "deconvnet", "guided": "guided backpropagation", "saliency": "saliency"}

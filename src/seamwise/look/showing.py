@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 
 from seamwise.errors import ModelError
-from seamwise.look import drawing
 from seamwise.look.attribution import METHODS, Method, check
 from seamwise.look.cones import Maps, projections
 from seamwise.look.graph import Graph
 from seamwise.look.looking import Looked
-from seamwise.look.maximise import maximise
-from seamwise.look.page import Row, Section, Unit, write_page
+from seamwise.look.maximisation import maximise
+from seamwise.look.page import drawing
+from seamwise.look.page.page import Row, Section, Unit, write_page
 from seamwise.look.records import Exemplars, Layer
 from seamwise.look.sanity import randomised, rank
 from seamwise.look.sections import SIDE_PX, WAYS, depth, filters, layer_facts, left_out, maps_of_one, sanity

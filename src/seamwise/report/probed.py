@@ -26,7 +26,7 @@ COLUMNS = ("network", "best layer", "error", "labels at random", "before trainin
 @final
 @dataclass(frozen=True)
 class Reading:
-    """One field read from one layer; see seamwise.look.probes.ProbeScore."""
+    """One field read from one layer; see seamwise.look.probing.probe.ProbeScore."""
 
     field: str
     layer: str

@@ -109,7 +109,7 @@ def _network_of(kept: Mapping[str, Any]) -> Network:
 
 def _read(study: Study, task: "Task", trials: Mapping[str, Trial]) -> Rediscovered:
     """Every network in turn, as long as there is time. Nothing that goes wrong here costs the report."""
-    from seamwise.look.probes import Probed, rediscovered, stage_fields
+    from seamwise.look.probing.probe import Probed, rediscovered, stage_fields
 
     start, networks = time.monotonic(), list[Network]()
     try:
@@ -163,7 +163,7 @@ def _net(study: Study, task: "Task", trial: Trial) -> "ChainNet":
 
 def _affordable(task: "Task", nets: Mapping[str, "ChainNet"]) -> int:
     """How many items of each split the networks, and as many untrained ones, can write in half of the time."""
-    from seamwise.look.probe_layers import LayerReader
+    from seamwise.look.probing.layers import LayerReader
 
     rows = task.supply.rows("train")[:N_TIMED]
     seconds = 0.0

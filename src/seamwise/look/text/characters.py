@@ -1,7 +1,7 @@
 """A small network that tells the next character, trained in minutes on a text; and the texts that are looked at.
 
-    python -m seamwise.look.characters --text FILE [--column review] --minutes 5 --out model.safetensors
-    seamwise look seamwise.look.characters:network --weights model.safetensors --text FILE
+    python -m seamwise.look.text.characters --text FILE [--column review] --minutes 5 --out model.safetensors
+    seamwise look seamwise.look.text.characters:network --weights model.safetensors --text FILE
 
 The weights file holds the vocabulary too, in its metadata: nothing else is needed to load it.
 
@@ -156,7 +156,7 @@ def load(path: str | Path) -> CharacterNet:
     """A network that was trained by this module. Raises ModelError where the file is another."""
     path = Path(path)
     check_file(path, "weights", "a .safetensors file")
-    remedy = "give a file that python -m seamwise.look.characters wrote"
+    remedy = "give a file that python -m seamwise.look.text.characters wrote"
     try:
         with safe_open(path, "pt") as file:
             about = file.metadata() or {}
@@ -171,7 +171,7 @@ def load(path: str | Path) -> CharacterNet:
 
 
 def network(weights: str | Path) -> CharacterNet:
-    """What `seamwise look seamwise.look.characters:network --weights FILE` looks into: sizes are those of the file."""
+    """What `seamwise look seamwise.look.text.characters:network --weights FILE` looks into; sizes are the file's."""
     return load(weights)
 
 
@@ -259,7 +259,7 @@ def _windows(read: Int[Tensor, "streams length"]) -> Iterator[tuple[bool, Tensor
 
 def main(arguments: list[str] | None = None, tell: Callable[[str], None] = print) -> None:
     """Train one on a file and write it."""
-    asked = argparse.ArgumentParser(prog="python -m seamwise.look.characters", description="Train on a text file.")
+    asked = argparse.ArgumentParser(prog="python -m seamwise.look.text.characters", description="Train on a text file.")
     asked.add_argument("--text", type=Path, required=True, help="plain text in UTF-8, or a .csv file")
     asked.add_argument("--column", default="", help="of a .csv file, where the text is")
     asked.add_argument("--minutes", type=float, default=5)

@@ -18,9 +18,10 @@ from typing import Final, Literal, final
 
 import numpy as np
 
-from seamwise.errors import InputError, ModelError
-from seamwise.look.characters import decoded
-from seamwise.shapes import Bool, Int, NDArray, Shaped
+from seamwise.errors import InputError
+from seamwise.look.text.characters import decoded
+from seamwise.look.text.tokens import Tokens, column
+from seamwise.shapes import Bool, Int, NDArray
 
 Level = Literal["token", "line", "document"]
 Mark = Callable[[str], Bool[NDArray, " characters"]]
@@ -41,90 +42,6 @@ _INTERJECTION: Final = re.compile(rf"\bO\b(?!['’])|\b(?i:{'|'.join(INTERJECTIO
 # not the second half of a bar (酒吧 网吧 书吧 …), nor the first of its counter (吧台), nor cloth (呢子 毛呢)
 _PARTICLE: Final = re.compile(r"(?<![酒网书茶水氧])吧(?![台女员厅])|(?<!毛)呢(?![子绒])|[吗啊呀]")
 _CLAUSE_ENDS: Final = re.compile(r"[^\S\n]*(?:[^\w\s]|\n|\Z)")
-
-
-@final
-@dataclass(frozen=True)
-class Tokens:
-    """What a network reads of some documents, one token after the other.
-
-    ids: the numbers that it reads; more axes behind where each token is more than one number
-    document: the number of each token's document; line: of its line, counted through all documents
-    start, end: which characters of its document it is
-    """
-
-    documents: tuple[str, ...]
-    ids: Shaped[NDArray, "tokens *features"]
-    document: Int[NDArray, " tokens"]
-    line: Int[NDArray, " tokens"]
-    start: Int[NDArray, " tokens"]
-    end: Int[NDArray, " tokens"]
-
-    @property
-    def n(self) -> int:
-        """How many tokens."""
-        return len(self.document)
-
-    @property
-    def n_lines(self) -> int:
-        """How many lines; the last of a document may end without a line break."""
-        return sum(map(_n_lines, self.documents))
-
-    def text(self, token: int) -> str:
-        """The characters of a token."""
-        text = self.documents[int(self.document[token])]
-        return text[int(self.start[token]) : int(self.end[token])]
-
-    def at_tokens(self, characters: Sequence[Int[NDArray, " _"]]) -> Int[NDArray, " tokens"]:
-        """The largest value of each token's characters, from those of each document; -1 for a token without any."""
-        lengths = np.array([len(text) for text in self.documents])
-        begin = (np.cumsum(lengths) - lengths)[self.document] + self.start
-        flat = np.concatenate([*characters, np.full(1, -1, characters[0].dtype)])
-        if (self.end - self.start == 1).all():
-            return np.asarray(flat[begin])
-        values = np.maximum.reduceat(flat, np.stack([begin, begin + self.end - self.start], 1).ravel())[::2]
-        return np.where(self.end > self.start, values, -1).astype(flat.dtype)
-
-
-def _n_lines(text: str) -> int:
-    return text.count("\n") + (not text.endswith("\n"))
-
-
-def tokens_of(
-    documents: Sequence[str],
-    encode: Callable[[str], Shaped[NDArray, "tokens *features"]],
-    pieces: Callable[[str], Sequence[str]] | None = None,
-) -> Tokens:
-    """Documents as tokens: one a character, or one a byte in UTF-8, or one for each of the text's `pieces`.
-
-    Raises ModelError where there are neither as many tokens as characters, nor as bytes, nor as pieces.
-    """
-    ids = [np.asarray(encode(text)) for text in documents]
-    spans = [_spans(text, len(row), pieces) for text, row in zip(documents, ids, strict=True)]
-    lines = np.cumsum([0, *map(_n_lines, documents)])
-    of_line = [
-        first + np.cumsum([0, *(c == "\n" for c in text)])[span[:, 0]]
-        for first, text, span in zip(lines, documents, spans, strict=False)
-    ]
-    document = np.repeat(np.arange(len(documents)), [len(row) for row in ids])
-    start, end = np.concatenate(spans).T
-    return Tokens(tuple(documents), np.concatenate(ids), document, np.concatenate(of_line), start, end)
-
-
-def _spans(text: str, n: int, pieces: Callable[[str], Sequence[str]] | None) -> Int[NDArray, "tokens 2"]:
-    if pieces is not None:
-        ends = np.cumsum([len(piece) for piece in pieces(text)], dtype=np.int64)
-        fits, starts = len(ends) == n and ends[-1] == len(text), np.append(0, ends[:-1])
-    elif n == len(text):
-        starts, ends, fits = np.arange(n), np.arange(1, n + 1), True
-    else:
-        starts = np.repeat(np.arange(len(text)), [len(c.encode("utf-8", "surrogatepass")) for c in text])
-        ends, fits = starts + 1, len(starts) == n
-    if not fits:
-        expected = "a number for each character, for each byte, or for each of the texts that pieces(text) gives"
-        remedy = "give the module a method pieces(text), which divides the text as encode(text) does"
-        raise ModelError("encode(text) does not fit the text", given=f"{n:,} numbers", expected=expected, remedy=remedy)
-    return np.stack([starts, ends], 1)
 
 
 @final
@@ -157,14 +74,6 @@ def _found(pattern: re.Pattern[str], keep: Callable[[str, int], bool] = lambda t
 
 def _ends_clause(text: str, end: int) -> bool:
     return _CLAUSE_ENDS.match(text, end) is not None
-
-
-def column(text: str) -> Int[NDArray, " characters"]:
-    """How many characters of its line are before each."""
-    ends = np.fromiter((c == "\n" for c in text), bool, len(text))
-    starts = np.concatenate([[0], np.flatnonzero(ends[:-1]) + 1])
-    at = np.arange(len(text))
-    return np.asarray(at - starts[np.searchsorted(starts, at, side="right") - 1])
 
 
 def _line_end(text: str) -> Bool[NDArray, " characters"]:

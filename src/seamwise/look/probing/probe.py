@@ -16,9 +16,9 @@ import torch
 from seamwise.chain import ChainNet
 from seamwise.errors import TaskError
 from seamwise.fit import item_errors
-from seamwise.look.probe_labels import Asked, Labels, asked_of, calibrated, why_not
-from seamwise.look.probe_layers import INPUT, LayerReader, Place, untrained
-from seamwise.look.probe_ridge import Ridge
+from seamwise.look.probing.labels import Asked, Labels, asked_of, calibrated, why_not
+from seamwise.look.probing.layers import INPUT, LayerReader, Place, untrained
+from seamwise.look.probing.ridge import Ridge
 from seamwise.shapes import Float, Int, NDArray, Tensor
 from seamwise.tables import SPLITS
 from seamwise.task import Task

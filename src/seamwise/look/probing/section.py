@@ -4,9 +4,9 @@ from markupsafe import Markup
 
 from seamwise.chain import ChainNet
 from seamwise.errors import TaskError
-from seamwise.look import drawing
-from seamwise.look.page import Section
-from seamwise.look.probes import Probed, best_layers, rediscovered, stage_fields
+from seamwise.look.page import drawing
+from seamwise.look.page.page import Section
+from seamwise.look.probing.probe import Probed, best_layers, rediscovered, stage_fields
 from seamwise.task import Task
 
 LEAD = (

@@ -10,21 +10,14 @@ from markupsafe import Markup
 from torch import nn
 
 from seamwise.errors import InputError, ModelError
-from seamwise.look import drawing
-from seamwise.look.characters import Text
-from seamwise.look.concepts import MARKS, Concept, Tokens, concept_of, concept_of_documents, concepts_of_file
-from seamwise.look.page import LayerFacts, Section, Unit, write_page
-from seamwise.look.units import (
-    Example,
-    TextUnits,
-    check_concepts,
-    coloured,
-    examples,
-    halves,
-    text_units,
-    tokens_for,
-    values_of,
-)
+from seamwise.look.page import drawing
+from seamwise.look.page.page import LayerFacts, Section, Unit, write_page
+from seamwise.look.text.characters import Text
+from seamwise.look.text.coloured import Example, coloured, examples, values_of
+from seamwise.look.text.concepts import Concept, concept_of, concept_of_documents, concepts_of_file, usual_concepts
+from seamwise.look.text.reading import tokens_for
+from seamwise.look.text.tokens import Tokens
+from seamwise.look.text.units import TextUnits, check_concepts, halves, text_units
 from seamwise.shapes import Float, Int, NDArray
 
 N_BEST = 5  # units of a concept that are shown
@@ -45,7 +38,6 @@ class TextLook:
     tokens: Tokens
     found: TextUnits
     notes: tuple[str, ...]
-    window: int
 
     def flat(self) -> list[dict[str, Any]]:
         """The best units of each concept, for machines."""
@@ -74,20 +66,20 @@ def look_at_text(
     concepts: Sequence[str] = (),
     *,
     layers: Sequence[str] = (),
-    window: int = 256,
     seed: int = 0,
 ) -> TextLook:
     """Find the units that answer to concepts.
 
-    concepts: names, or files with a label a token or a line; all that are known by name where none is given, and the
-    documents' labels where they have some. Raises InputError where a concept that was asked for never or always holds.
+    concepts: names, or files with a label a token or a line. Where none is given: all that are known by name and hold
+    often enough, and the documents' labels where they have some. Raises InputError where a concept that was asked for
+    never or always holds.
     """
     tokens = tokens_for(network, text.documents)
     if not tokens.n:
         raise InputError("there is no token in the text", given="white space alone" if text.documents else "no text")
     wanted, notes = _concepts(tokens, text, concepts)
-    found = text_units(network, tokens, wanted, layers=layers, window=window, overlap=window // 4, seed=seed)
-    return TextLook(network, tokens, found, tuple(notes), window)
+    found = text_units(network, tokens, wanted, layers=layers, seed=seed)
+    return TextLook(network, tokens, found, tuple(notes))
 
 
 def _concepts(tokens: Tokens, text: Text, asked: Sequence[str]) -> tuple[list[Concept], list[str]]:
@@ -95,7 +87,7 @@ def _concepts(tokens: Tokens, text: Text, asked: Sequence[str]) -> tuple[list[Co
         named = [c for name in asked for c in _asked(name, tokens, text)]
         return named, []
     split, kept, notes = halves(tokens), list[Concept](), list[str]()
-    for concept in [*(concept_of(name, tokens) for name in MARKS), *_labelled(text)]:
+    for concept in [*usual_concepts(tokens), *_labelled(text)]:
         try:
             check_concepts([concept], tokens, split)
             kept.append(concept)
@@ -124,7 +116,7 @@ def write_text_look(out: Path, title: str, look: TextLook, *, lead: str = "", se
     )
     layers = [LayerFacts(name, "text", n) for name, n in look.found.layers]
     held = halves(look.tokens).hold
-    rows, values = values_of(look.network, look.tokens, shown, held, look.window, look.window // 4)
+    rows, values = values_of(look.network, look.tokens, shown, held)
     notes = Markup("").join(Markup("<li>{}</li>").format(note) for note in look.notes)
     sections = [_table(look)]
     if look.notes:

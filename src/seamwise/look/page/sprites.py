@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from seamwise.arrays import NDArray, UInt8
-from seamwise.look.drawing import GREY
+from seamwise.look.page.drawing import GREY
 
 ACROSS, N_TILES, STEP_PX = 3, 9, 16
 

@@ -22,8 +22,8 @@ from markupsafe import Markup
 
 from seamwise.arrays import NDArray, UInt8
 from seamwise.errors import InputError
-from seamwise.look.drawing import Cell, table
-from seamwise.look.sprites import sprite
+from seamwise.look.page.drawing import Cell, table
+from seamwise.look.page.sprites import sprite
 from seamwise.trial import storage_error
 
 MOST_UNITS = 4000  # in one file; beyond that it becomes a folder
@@ -82,7 +82,7 @@ class LayerFacts:
 @final
 @dataclass(frozen=True)
 class Section:
-    """A part of the page: a sentence that says what is seen, and what `seamwise.look.drawing` made of it."""
+    """A part of the page: a sentence that says what is seen, and what `seamwise.look.page.drawing` made of it."""
 
     title: str
     lead: str
@@ -199,7 +199,7 @@ def _page(told: _Told, in_folder: bool) -> tuple[bytes, bytes]:
     """What stands in the file before and after the pictures."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    loader = PackageLoader("seamwise", "look")
+    loader = PackageLoader("seamwise.look", "page")
     made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     script = Path(__file__).with_name("look.js").read_text(encoding="utf-8")
     page = made.get_template("look.html").render(

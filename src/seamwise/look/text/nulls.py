@@ -19,7 +19,7 @@ from typing import Final, Literal, final
 import numpy as np
 import torch
 
-from seamwise.look.auroc import exact_auroc
+from seamwise.look.text.auroc import exact_auroc
 from seamwise.shapes import Bool, Float, Int, NDArray, Tensor
 
 N_NULL: Final = 99  # shifts or permutations

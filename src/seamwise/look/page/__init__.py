@@ -1,0 +1,1 @@
+"""The page of a look, and its drawings."""

@@ -1,0 +1,1 @@
+"""Units of networks that read text: which concepts they answer to."""
