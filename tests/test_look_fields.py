@@ -230,3 +230,25 @@ def test_any_sequence_of_layers_has_exact_fields(parts):
         for node, found in reached(graph, (picture,), side, lambda x: x + 1e9).items():
             assert graph.axes[node][side].exact
             assert_exact(graph.axes[node], side, found, f"{node} of {net}")
+
+
+def test_a_matrix_that_is_known_reads_what_it_does_not_hold_as_0():
+    """Resizing and blur are often written so; its rows say exactly which rows of the picture are read."""
+    down = torch.zeros(5, 12)
+    for k in range(5):
+        down[k, 2 * k : 2 * k + 3] = 1 / 3
+
+    class Resized(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("down", down)
+            self.seen = nn.Conv2d(3, 2, 1)
+
+        def forward(self, x):
+            return self.seen(self.down @ x @ (self.down * 2).T)
+
+    (layer,) = graph_of(Resized().eval(), [torch.rand(2, 3, 12, 12)]).layers
+    for axis in (layer.rows, layer.columns):
+        assert axis.first.tolist() == [0, 2, 4, 6, 8]
+        assert axis.last.tolist() == [2, 4, 6, 8, 10]
+        assert axis.exact

@@ -11,7 +11,7 @@ from torch.fx import Node
 from torch.nn.functional import interpolate
 
 from seamwise.look.axis import NOWHERE, Axes, Axis, union
-from seamwise.shapes import Int, NDArray
+from seamwise.shapes import Int, NDArray, Tensor
 
 
 def axes_after(node: Node, known: dict[Node, Axes]) -> Axes | None:
@@ -313,6 +313,25 @@ def _flipped(node: Node, axis: Axis, _: int) -> Axis:
     return axis.at(np.arange(len(axis.first))[::-1]) if axis.dim in dims else axis
 
 
+def _multiplied(node: Node, known: dict[Node, Axes]) -> Axes:
+    """A matrix that is known, times the map's rows or columns (resizing, blur): what it does not hold as 0 is read."""
+    left, right = cast(tuple[Node, Node], node.args[:2])
+    matrix = (right if left in known else left).meta.get(VALUE)
+    if matrix is None or matrix.ndim != 2 or (left in known and right in known):
+        return unknown(node, [known[n] for n in (left, right) if n in known])
+    reads, dim = (matrix.T, -1) if left in known else (matrix, -2)
+    rows, columns = known[left if left in known else right]
+    return _mixed(rows, dim, reads), _mixed(columns, dim, reads)
+
+
+def _mixed(axis: Axis, dim: int, reads: Tensor) -> Axis:
+    if axis.dim != dim:
+        return axis
+    new, old = reads.shape
+    taps = np.where(reads.detach().numpy() != 0, np.arange(old)[None], -1)
+    return axis.windows(taps, old / new)
+
+
 def _linear(node: Node, axis: Axis, _: int) -> Axis:
     return axis.all_of(None) if axis.dim == -1 else axis
 
@@ -321,6 +340,7 @@ def _named(names: str, rule: "Rule") -> "dict[str, Rule]":
     return dict.fromkeys(names.split(), rule)
 
 
+VALUE = "constant"  # in a node's meta: the tensor that it gives whatever the picture
 CONSTANT = {"sym_size", "zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full", "fill"}
 SPLITS = {"split", "split_with_sizes", "chunk", "tensor_split", "unsafe_split", "unsafe_chunk"}
 Rule = Callable[[Node, dict[Node, Axes]], Axes]
@@ -368,4 +388,5 @@ RULES: dict[str, Rule] = {
     **_named("stack", _stacked),
     **_named("flip", _each(_flipped)),
     **_named("linear", _each(_linear)),
+    **_named("matmul mm bmm", _multiplied),
 }

@@ -13,7 +13,7 @@ from torch.fx import Node, map_arg
 
 from seamwise.errors import ModelError
 from seamwise.look.axis import Axes, axes_of_picture
-from seamwise.look.fields import axes_after, operation
+from seamwise.look.fields import VALUE, axes_after, operation
 from seamwise.look.records import Layer
 from seamwise.shapes import Tensor
 
@@ -127,6 +127,8 @@ def graph_of(module: nn.Module, example: Sequence[Tensor]) -> Graph:
     dims = _dims(example[picture])
     by_name = {node.name: node for node in nodes}
     axes = {by_name[inputs[picture]]: axes_of_picture(example[picture].shape, dims)}
+    weights = {name: _held(exported, name) for name in places.values()}
+    _keep_constants(nodes, places, weights)
     for node in nodes:
         found = axes_after(node, axes) if node.op == "call_function" else None
         if found is not None:
@@ -148,7 +150,7 @@ def graph_of(module: nn.Module, example: Sequence[Tensor]) -> Graph:
         layers=layers,
         output=outputs[0],
         batch=None if any_size else len(example[0]),
-        weights={name: _held(exported, name) for name in places.values()},
+        weights=weights,
         _places=places,
         _last_use=_last_uses(nodes),
         axes={node.name: found for node, found in axes.items()},
@@ -304,6 +306,17 @@ def _named(layers: list[Layer]) -> list[Layer]:
 def _held(exported: Any, name: str) -> Tensor:
     held = exported.state_dict[name] if name in exported.state_dict else exported.constants[name]
     return held.detach() if isinstance(held, Tensor) else held
+
+
+def _keep_constants(nodes: Sequence[Node], places: Mapping[str, str], weights: Mapping[str, Tensor]) -> None:
+    """What is the same whatever the picture stands in its node's meta, for rules that need to know it."""
+    with torch.no_grad():
+        for node in nodes:
+            if node.op == "placeholder" and node.name in places:
+                node.meta[VALUE] = weights[places[node.name]]
+            used = node.all_input_nodes
+            if node.op == "call_function" and used and all(VALUE in n.meta for n in used):
+                node.meta[VALUE] = _called(node, {n.name: n.meta[VALUE] for n in used}, {})
 
 
 def _last_uses(nodes: Sequence[Node]) -> dict[str, tuple[str, ...]]:

@@ -122,6 +122,8 @@ class _Best:
             torch.stack([p for _, _, p in self._samples], 1).numpy() if self._samples else np.zeros((n_units, 0), int)
         )
         place = self._place.numpy()
+        if not self.layer.is_map:  # its places are none of the picture
+            place, places, self._width = np.zeros_like(place), np.zeros_like(places), 1
         return Exemplars(
             layer=self.layer,
             value=self._value.numpy(),
