@@ -115,20 +115,16 @@ def test_enlarging_by_a_whole_factor_is_that_of_torch():
     torch.testing.assert_close(ours, theirs)
 
 
-def fields(n, size, jump, start, n_px):
+def axis(n, size, jump, start, n_px):
     first = start + jump * np.arange(n)
-    return first.clip(0, n_px - 1), (first + size - 1).clip(0, n_px - 1)
+    return Axis(-1, first.clip(0, n_px - 1), (first + size - 1).clip(0, n_px - 1), step_px=jump)
 
 
 def test_the_way_of_a_layer_is_read_off_its_fields():
-    assert way(*fields(27, 11, 4, -2, 112), 112) == (3.0, 4.0)  # AlexNet's stem
-    assert way(*fields(32, 1, 1, 0, 32), 32) == (0.0, 1.0)
-    start, jump = way(*fields(7, 131, 16, -58, 112), 112)  # no field lies wholly in the picture
-    assert jump == 16
-    assert start == pytest.approx(7.5)
-    assert way(np.zeros(4, int), np.full(4, 63), 64) == (7.5, 16.0)  # all see all
-    assert way(np.zeros(4, int), np.full(4, 63), 64, (3.0, 8.0)) == (3.0, 8.0)
-    assert way(np.zeros(1, int), np.full(1, 63), 64) == (31.5, 64.0)
+    assert way(axis(27, 11, 4, -2, 112), 112) == (3.0, 4.0)  # AlexNet's stem
+    assert way(axis(32, 1, 1, 0, 32), 32) == (0.0, 1.0)
+    assert way(axis(7, 131, 16, -58, 112), 112) == (7.5, 16.0)  # no field lies wholly in the picture
+    assert way(axis(1, 64, 1, 0, 64), 64) == (31.5, 1)
 
 
 def test_memory_is_bounded_by_enlarging_some_units_at_a_time(monkeypatch, scenes, planted):

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from seamwise.errors import InputError
+from seamwise.look.axis import Axis
 from seamwise.shapes import Bool, Float, Int, NDArray, Tensor, UInt8
 
 TOP_SHARE, DETECTS = 0.005, 0.04
@@ -120,26 +121,18 @@ def dissect(
     )
 
 
-def way(
-    first: Int[NDArray, " positions"], last: Int[NDArray, " positions"], n_px: int, before: Way | None = None
-) -> Way:
-    """Where the positions of a map lie, by the first and last pixel that each depends on, within a side of n_px.
+def way(axis: Axis, n_px: int) -> Way:
+    """Where the positions of a map lie, by the receptive fields along one side of n_px.
 
-    By a receptive field that lies wholly in the picture, where there is one; else the map has its middle in the
-    picture's middle, as with padding that is the same on both sides. Deep layers whose fields are cut off at nearly
-    every position do not show how far apart they are: then this is `before`, the way of an earlier layer with as many
-    positions, and without that they are spread evenly over the picture.
+    By a field that lies wholly in the picture, where there is one; else the map has its middle in the picture's middle,
+    as with padding that is the same on both sides.
     """
-    n = len(first)
-    steps = np.concatenate([np.diff(first[first > 0]), np.diff(last[last < n_px - 1])])
-    if not len(steps) and before is not None:
-        return before
-    jump = float(np.median(steps)) if len(steps) else n_px / n
-    whole = np.flatnonzero((first > 0) & (last < n_px - 1))
+    n, jump = len(axis.first), axis.step_px
+    whole = np.flatnonzero((axis.first > 0) & (axis.last < n_px - 1))
     if not len(whole):
         return (n_px - 1) / 2 - jump * (n - 1) / 2, jump
     at = int(whole[len(whole) // 2])
-    return (int(first[at]) + int(last[at])) / 2 - jump * at, jump
+    return (int(axis.first[at]) + int(axis.last[at])) / 2 - jump * at, jump
 
 
 def enlarge(

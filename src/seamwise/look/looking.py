@@ -154,5 +154,5 @@ def _dissection(opened: Opened, layer: Layer, scenes: Scenes, seed: int) -> Diss
             first += len(found)
 
     height, width = scenes.pictures.shape[-2:]
-    down, across = way(layer.rows.first, layer.rows.last, height), way(layer.columns.first, layer.columns.last, width)
+    down, across = way(layer.rows, height), way(layer.columns, width)
     return dissect(maps, scenes.masks, CONCEPTS, down, across, seed=seed)
