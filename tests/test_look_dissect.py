@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from seamwise.errors import InputError
 from seamwise.look import dissection as dissecting
 from seamwise.look import world
+from seamwise.look.axis import Axis
 from seamwise.look.dissection import dissect, enlarge, way
 
 EXACT = (0.0, 1.0)  # every pixel is a position
