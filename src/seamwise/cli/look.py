@@ -52,6 +52,7 @@ def look(
     places: Annotated[int, typer.Option(help="Patches a unit.")] = 9,
     sanity: Annotated[bool, typer.Option(help="Beside each way back the same without learning.")] = True,
     maximise: Annotated[bool, typer.Option(help="A picture made to excite each unit, too; slow.")] = False,
+    picture: Annotated[str, typer.Option(help="Whose feature maps are shown, by name; the first by default.")] = "",
     seed: Annotated[int, typer.Option(help="Of what is drawn at random.")] = 0,
     as_json: Json = False,
 ) -> None:
@@ -78,6 +79,7 @@ def look(
         seed=seed,
         sanity=sanity,
         maximise=maximise,
+        picture=picture,
     )
     with aside(as_json):
         if ":" in network and not Path(network).exists():

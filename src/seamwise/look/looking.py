@@ -30,7 +30,7 @@ class Wanted:
 
     layers: names, all convolutions by default. units: {layer: units}, instead of all. methods: the ways back to the
     picture. seed: of what is drawn at random. sanity: whether each is done with a network without learning too.
-    maximise: whether a picture is made for each unit
+    maximise: whether a picture is made for each unit. picture: the name of the item whose maps are shown; the first
     """
 
     layers: tuple[str, ...] = ()
@@ -40,6 +40,7 @@ class Wanted:
     seed: int = 0
     sanity: bool = True
     maximise: bool = False
+    picture: str = ""
 
     def __post_init__(self) -> None:
         for method in self.methods:
@@ -67,6 +68,15 @@ class Looked:
     def name(self, layer: Layer) -> str:
         """Of a layer on a page."""
         return f"{self.prefix}{layer.name}"
+
+    @property
+    def picture(self) -> int:
+        """Which item's maps are shown. Raises InputError where none has the name."""
+        names, asked = self.opened.items.names, self.wanted.picture
+        for k, name in enumerate(names):
+            if not asked or name == asked or name.endswith(f"/{asked}"):
+                return k
+        raise InputError(f"no picture {asked!r}", expected=f"a name such as {names[0]!r}")
 
     @property
     def layers(self) -> list[Layer]:

@@ -6,13 +6,17 @@ import numpy as np
 import torch
 from markupsafe import Markup
 
+from seamwise.errors import ModelError
+from seamwise.look.attribution import Target, grad_cam, integrated_gradients, target
 from seamwise.look.looking import Looked
 from seamwise.look.page import drawing
 from seamwise.look.page.page import LayerFacts, Section
 from seamwise.look.patches import as_maps
+from seamwise.shapes import Float, NDArray, Tensor, UInt8
 
 SIDE_PX = 48  # nine patches, five samples and two ways back of 1,152 units come to about 30 MB
 WAYS = {"deconvnet": "deconvnet", "guided": "guided backpropagation", "saliency": "saliency"}
+LARGE_PX = 160  # one picture by itself
 MOST_SHOWN = 64  # filters, or units of a layer for one picture
 CONCEPTS_LEAD = (
     "The share of each layer's units that find a concept: where a unit is at its strongest .5 %, it covers the "
@@ -83,9 +87,16 @@ def filters(looks: Sequence[Looked]) -> Iterator[Section]:
         yield Section("Filters", lead, drawing.figures(parts))
 
 
-def maps_of_one(looks: Sequence[Looked]) -> Iterator[Section]:
-    """What every layer makes of the first picture."""
+def of_one(looks: Sequence[Looked]) -> Iterator[Section]:
+    """What a network makes of one picture: every layer's maps, and where the picture speaks for the answer."""
     parts = [part for look in looks for part in _maps(look)]
+    answers = [part for look in looks for part in _answer(look)]
+    if answers:
+        lead = (
+            "Where the picture speaks for what the network gives most of, and against it (blue): Grad-CAM of the last "
+            "layer with a map (Selvaraju et al. 2017), and integrated gradients (Sundararajan et al. 2017)."
+        )
+        yield Section("What speaks for the answer", lead, drawing.figures(answers))
     if parts:
         lead = (
             "What every unit makes of it, layer by layer: white is much, black is little; a crossed-out unit is dead."
@@ -98,15 +109,52 @@ def _maps(look: Looked) -> Iterator[Markup]:
     opened, layers = look.opened, [layer for layer in look.layers if layer.is_map]
     if not layers:
         return
-    values = opened.graph.values(opened.items.inputs([0]), [layer.node for layer in layers])
-    picture = opened.items.shown(opened.pictures([0]))[0]
-    yield drawing.figure(picture, opened.items.names[0], scale=max(1.0, 2 * SIDE_PX / max(picture.shape[:2])))
+    one = look.picture
+    values = opened.graph.values(opened.items.inputs([one]), [layer.node for layer in layers])
+    picture = opened.items.shown(opened.pictures([one]))[0]
+    yield drawing.figure(picture, opened.items.names[one], scale=_scale(picture))
     dead = {found.layer.name: found.dead for found in look.exemplars}
     for layer in layers:
         maps = as_maps(layer, values[layer.node])[0, :MOST_SHOWN].numpy()
         drawn = drawing.feature_maps(maps, dead[layer.name][:MOST_SHOWN])
         more = f", {MOST_SHOWN} of {layer.n_units}" if layer.n_units > MOST_SHOWN else ""
         yield drawing.figure(drawing.grid(drawn), f"{look.name(layer)}{more}")
+
+
+def _scale(picture: UInt8[NDArray, "height width 3"]) -> float:
+    height, width, _ = picture.shape
+    return float(max(1.0, LARGE_PX / max(height, width)))
+
+
+def _answer(look: Looked) -> Iterator[Markup]:
+    opened, graph = look.opened, look.opened.graph
+    inputs = opened.items.inputs([look.picture])
+    with torch.no_grad():
+        output = graph.values(inputs, [graph.output])[graph.output].flatten()
+    if not output.is_floating_point() or graph.batch not in (None, 1):
+        return
+    unit = int(output.argmax())
+    what, picture = target(None, [unit]), opened.items.shown(opened.pictures([look.picture]))[0]
+    for name, found in (("Grad-CAM", _grad_cam), ("integrated gradients", _integrated)):
+        try:
+            heat = found(look, inputs, what)
+        except ModelError:
+            continue
+        if heat.shape == picture.shape[:2]:
+            drawn = drawing.overlay(picture, heat)
+            yield drawing.figure(drawn, f"{opened.name}, output {unit}: {name}", scale=_scale(picture))
+
+
+def _grad_cam(look: Looked, inputs: Sequence[Tensor], what: Target) -> Float[NDArray, "height width"]:
+    layers = [layer for layer in look.opened.graph.layers if layer.is_map and layer.repeats == 1 and layer.height > 1]
+    if not layers:
+        raise ModelError(f"{look.opened.name}: no layer with a map")
+    return grad_cam(look.opened.graph, inputs, what, layers[-1])[0].numpy()
+
+
+def _integrated(look: Looked, inputs: Sequence[Tensor], what: Target) -> Float[NDArray, "height width"]:
+    maps, _ = integrated_gradients(look.opened.graph, inputs, what)
+    return maps[0].sum(0).numpy() if maps.ndim == 4 else maps[0].numpy()
 
 
 def sanity(alike: Mapping[tuple[str, str], Sequence[float]]) -> Iterator[Section]:

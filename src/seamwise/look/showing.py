@@ -18,7 +18,7 @@ from seamwise.look.page import drawing
 from seamwise.look.page.page import Row, Section, Unit, write_page
 from seamwise.look.records import Exemplars, Layer
 from seamwise.look.sanity import randomised, rank
-from seamwise.look.sections import SIDE_PX, WAYS, depth, filters, layer_facts, left_out, maps_of_one, sanity
+from seamwise.look.sections import SIDE_PX, WAYS, depth, filters, layer_facts, left_out, of_one, sanity
 from seamwise.shapes import Float, NDArray, UInt8
 
 QUANTILES = (0.9, 0.7, 0.5, 0.3, 0.1)
@@ -158,7 +158,7 @@ def write_look(
     """Write the page, and say where it is and what was learned of its units. more: sections of others' making."""
     shown = Shown(looks, told)
     layers = [layer_facts(look, k) for look in looks for k in range(len(look.exemplars))]
-    sections: list[Section] = [depth(looks), *more, *filters(looks), *maps_of_one(looks)]
+    sections: list[Section] = [depth(looks), *more, *filters(looks), *of_one(looks)]
 
     def units() -> Iterator[Unit]:
         yield from shown.units()
