@@ -21,6 +21,7 @@ from seamwise.look.sanity import randomised, rank
 from seamwise.look.sections import SIDE_PX, WAYS, depth, filters, layer_facts, left_out, of_one, sanity
 from seamwise.shapes import Float, NDArray, UInt8
 
+FULL = 0.995  # the quantile of a projection's sizes that has full colour
 QUANTILES = (0.9, 0.7, 0.5, 0.3, 0.1)
 ROWS = {
     "exemplars": "the patches that excite the unit most, one of a picture, cut to its receptive field",
@@ -196,7 +197,7 @@ def _crops(
 
 
 def _row(name: str, maps: Maps) -> Row:
-    drawn = [drawing.around_grey(colours(m)[None])[0] for m in maps if m is not None]
+    drawn = [drawing.around_grey(colours(m)[None], FULL)[0] for m in maps if m is not None]
     return Row(name, drawing.tiles(drawn, SIDE_PX))
 
 

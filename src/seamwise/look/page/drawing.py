@@ -45,16 +45,19 @@ def tiles(patches: Iterable[UInt8[NDArray, "_ _ 3"]], side_px: int = TILE_PX) ->
     return np.array([tile(patch, side_px) for patch in patches], np.uint8).reshape(-1, side_px, side_px, 3)
 
 
-def around_grey(values: Float[NDArray, "n channels height width"]) -> UInt8[NDArray, "n height width 3"]:
-    """Signed pictures of 1 or 3 channels, zero at grey, each scaled by its own largest value.
+def around_grey(
+    values: Float[NDArray, "n channels height width"], full: float = 1.0
+) -> UInt8[NDArray, "n height width 3"]:
+    """Signed pictures of 1 or 3 channels, zero at grey, each scaled by its own sizes.
 
+    full: the quantile of a picture's sizes that has full colour; below 1 a single pixel does not hide the rest.
     Source: Zeiler & Fergus (2014), for projections down to the pixels. Differs: one scale a picture, not one a unit.
     """
     known = np.nan_to_num(values.astype(np.float32))
-    largest = np.abs(known).max(axis=(1, 2, 3), keepdims=True, initial=0)
-    scaled = known / np.where(largest > 0, largest, 1) * (GREY - 1) + GREY
-    colours = np.broadcast_to(scaled.round().astype(np.uint8), (len(scaled), 3, *scaled.shape[2:]))
-    return np.ascontiguousarray(colours.transpose(0, 2, 3, 1))
+    most = np.quantile(np.abs(known).reshape(len(known), -1), full, axis=1) if known.size else np.zeros(len(known))
+    scaled = known / np.maximum(most, np.finfo(np.float32).tiny)[:, None, None, None].astype(np.float32)
+    grey = np.round(np.clip(127.5 + 127.5 * scaled, 0, 255)).astype(np.uint8).transpose(0, 2, 3, 1)
+    return np.broadcast_to(grey, (*grey.shape[:3], 3)).copy()
 
 
 def filters(weights: Float[NDArray, "units channels height width"]) -> UInt8[NDArray, "pictures height width 3"]:
