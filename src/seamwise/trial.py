@@ -205,7 +205,7 @@ def storage_error(path: Path, error: OSError) -> StorageError:
     return StorageError(
         f"{path}: cannot be written",
         given=error.strerror or str(error),
-        remedy="free space or choose another folder, then run the same command again: finished trials are kept",
+        remedy="free space or choose another folder, then run the same command again: what is finished is kept",
     )
 
 

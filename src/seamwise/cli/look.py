@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from seamwise.cli.options import Json, aside, words
-from seamwise.errors import InputError
+from seamwise.errors import InputError, ModelError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 TONES = ("imagenet", "none")
 TORCHVISION = "torchvision."
+SIZE_PX = 224
 
 
 def look(
@@ -29,7 +30,9 @@ def look(
     out: Annotated[Path, typer.Option(help="The page to write; a folder where there are more than 4,000 units.")],
     data: Annotated[
         list[Path] | None,
-        typer.Option(help="Pictures: a folder, or files; by default the model's validation items, or drawn scenes."),
+        typer.Option(
+            help="Folder of pictures (for a model folder also files); by default its validation items, or drawn scenes."
+        ),
     ] = None,
     text: Annotated[Path | None, typer.Option(help="A text to look at a network of texts with.")] = None,
     column: Annotated[str, typer.Option(help="Which column of a table (.csv) is the text.")] = "",
@@ -40,7 +43,7 @@ def look(
         ),
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="Of a factory's network: a safetensors file.")] = None,
-    size: Annotated[int, typer.Option(help="Of a factory's pictures: their side in px.")] = 224,
+    size: Annotated[int | None, typer.Option(help="Of a factory's pictures: their side in px; 224 by default.")] = None,
     tone: Annotated[
         str | None, typer.Option(help="Of a factory's pictures: imagenet or none; imagenet for torchvision's networks.")
     ] = None,
@@ -64,12 +67,18 @@ def look(
 
     Text: seamwise look seamwise.look.text.characters:network --weights W.safetensors --text plays.txt --out look.html
     """
+    is_factory = ":" in network and not Path(network).exists()
+    of_pictures = {"--data": data, "--size": size, "--tone": tone, "--unit": unit, "--picture": picture}
     if text is not None:
+        _refuse(of_pictures | {"--maximise": maximise}, "of pictures", "leave it out, or leave out --text")
+        _refuse({} if is_factory else {"--weights": weights}, "of a factory's network", "a parser has its own")
         _look_at_text(network, weights, text, column, concept or [], layer or [], out, seed, as_json)
         return
-    if concept:
-        raise InputError("--concept is of texts", remedy="give --text FILE too")
+    _refuse({"--concept": concept, "--column": column}, "of texts", "give --text FILE too")
+    own = {} if is_factory else {"--weights": weights, "--size": size, "--tone": tone}
+    _refuse(own, "of a factory's network", "leave it out: a model folder has its own")
     from seamwise.look.looking import Wanted
+    from seamwise.look.page.page import check_place
 
     wanted = Wanted(
         tuple(layer or ()),
@@ -81,21 +90,29 @@ def look(
         maximise=maximise,
         picture=picture,
     )
+    check_place(out)
     with aside(as_json):
-        if ":" in network and not Path(network).exists():
-            told = _of_factory(network, weights, data or [], size, tone, wanted, out)
+        if is_factory:
+            told = _of_factory(network, weights, data or [], size or SIZE_PX, tone, wanted, out)
         else:
-            told = _of_model(Path(network), weights, data or [], wanted, out)
+            told = _of_model(Path(network), data or [], wanted, out)
     print(json.dumps(told)) if as_json else _say(told)
+
+
+def _refuse(given: dict[str, Any], are: str, remedy: str) -> None:
+    """Raises InputError where an option was given that would not be looked at."""
+    for option, value in given.items():
+        if value:
+            raise InputError(f"{option} is {are}", remedy=remedy)
 
 
 def _units(asked: list[str]) -> dict[str, tuple[int, ...]]:
     units: dict[str, tuple[int, ...]] = {}
     for text in asked:
         layer, _, number = text.removeprefix("#").rpartition("/")
-        if not layer or not number.isdigit():
+        if not layer or not number.isdecimal():
             raise InputError(f"--unit {text}", expected="LAYER/N, such as features.0/3")
-        units[layer] = (*units.get(layer, ()), int(number))
+        units[layer] = tuple(dict.fromkeys((*units.get(layer, ()), int(number))))
     return units
 
 
@@ -115,17 +132,16 @@ def _of_factory(
     if len(data) > 1:
         raise InputError(f"{len(data)} folders of pictures", expected="one --data FOLDER")
     opened = open_factory(spec, weights, data[0] if data else None, size, IMAGENET if chosen == TONES[0] else AS_IT_IS)
+    notes = [f"{name}: its rows do not go item by item" for name in opened.graph.dropped]
     of = f"{data[0]}, {size} px" if data else f"scenes drawn at {size} px, of which every concept's mask is known"
-    return _written([opened], wanted, out, f"What {spec} learned", f"Looked at with {of}.", (), [])
+    return _written([opened], wanted, out, f"What {spec} learned", f"Looked at with {of}.", (), notes)
 
 
-def _of_model(folder: Path, weights: Path | None, data: list[Path], wanted: "Wanted", out: Path) -> dict[str, Any]:
+def _of_model(folder: Path, data: list[Path], wanted: "Wanted", out: Path) -> dict[str, Any]:
     from seamwise.look.opening import open_chain
     from seamwise.look.pictures import files_in
     from seamwise.model import load_model
 
-    if weights is not None:
-        raise InputError("--weights is of a factory's network", remedy="a model folder has its own")
     model = load_model(folder)
     opened, notes = open_chain(model.task, model.net, files_in(data))
     if not opened:
@@ -146,29 +162,57 @@ def _probed(model: "Model") -> "list[Section]":
 def _written(
     opened: "list[Opened]", wanted: "Wanted", out: Path, title: str, lead: str, more: Any, notes: list[str]
 ) -> dict[str, Any]:
-    from seamwise.look.looking import chosen, look_at
+    from seamwise.look.looking import look_at
     from seamwise.look.showing import write_look
     from seamwise.steps import Steps
 
-    opened = _having(opened, wanted)
-    for one in opened:
-        chosen(one, wanted)
+    several = len(opened) > 1
     looks: list[Looked] = []
-    for one in opened:
+    skipped: list[str] = []
+    for one, own in _shared(opened, wanted):
         with Steps(f"items seen by {one.name}") as steps:
-            looks.append(look_at(one, wanted, steps.at, f"{one.name}." if len(opened) > 1 else ""))
-        skipped = one.items.skipped
-        notes = [*notes, *([f"{len(skipped)} pictures could not be read: {'; '.join(skipped[:5])}"] if skipped else [])]
+            looks.append(look_at(one, own, steps.at, f"{one.name}." if several else ""))
+        skipped += one.items.skipped
+    if skipped:
+        more_of = f", and {len(skipped) - 5} more" if len(skipped) > 5 else ""
+        notes = [*notes, f"{len(skipped)} pictures could not be read: {'; '.join(skipped[:5])}{more_of}"]
     with Steps("units") as steps:
         page, shown = write_look(out, title, looks, lead=lead, more=more, notes=notes, told=steps.at)
-    return {"page": str(page), "units": shown.n_units, "dead": shown.n_dead, "layers": shown.flat(), "notes": notes}
+    return {
+        "page": str(page),
+        "units": shown.n_units,
+        "dead": shown.n_dead,
+        "layers": shown.flat(),
+        "notes": [*notes, *dict.fromkeys(shown.refused)],
+        "skipped": skipped,
+    }
 
 
-def _having(opened: "list[Opened]", wanted: "Wanted") -> "list[Opened]":
-    """The networks that have the layers asked for; all where none was."""
+def _shared(opened: "list[Opened]", wanted: "Wanted") -> "list[tuple[Opened, Wanted]]":
+    """What is wanted of each network: layers by their own names, or as the page has them, behind the network's."""
+    from dataclasses import replace
+
+    from seamwise.look.looking import chosen
+
     asked = [*wanted.layers, *wanted.units]
-    having = [one for one in opened if any(name in [la.name for la in one.graph.layers] for name in asked)]
-    return having or opened
+    shared, found = [], set[str]()
+    for one in opened:
+        own = {name: name.removeprefix(f"{one.name}.") for name in asked}
+        known = {layer.name for layer in one.graph.layers}
+        mine = {name: short for name, short in own.items() if short in known}
+        found.update(mine)
+        if mine or not asked:
+            layers = tuple(mine[name] for name in wanted.layers if name in mine)
+            units = {mine[name]: numbers for name, numbers in wanted.units.items() if name in mine}
+            shared.append((one, replace(wanted, layers=layers, units=units)))
+    lacking = [name for name in asked if name not in found]
+    if lacking:
+        prefix = len(opened) > 1
+        there = [f"{one.name}.{la.name}" if prefix else la.name for one in opened for la in one.graph.layers]
+        raise ModelError(f"no layer {lacking[0]!r}", expected=f"one of {', '.join(there)}")
+    for one, of_it in shared:
+        chosen(one, of_it)
+    return shared
 
 
 def _say(told: dict[str, Any]) -> None:

@@ -52,7 +52,7 @@ def _pair(value: Any) -> tuple[int, int]:
     return int(one), int(two)
 
 
-def _argument(node: Node, name: str) -> Any:
+def argument(node: Node, name: str) -> Any:
     """What an operation was called with, or what it takes where nothing is said; None where it takes no such thing."""
     target: Any = node.target
     for place, argument in enumerate(target._schema.arguments):
@@ -67,7 +67,7 @@ def _from_last(dim: int, n_dims: int) -> int:
 
 def _dim(node: Node, n_dims: int) -> int:
     """The dimension along which an operation works, counted from the last."""
-    return _from_last(int(_argument(node, "dim")), n_dims)
+    return _from_last(int(argument(node, "dim")), n_dims)
 
 
 def _elementwise(node: Node, known: dict[Node, Axes]) -> Axes:
@@ -111,23 +111,23 @@ def _taps(n: int, kernel: int, stride: int, padding: int, dilation: int) -> Int[
 
 
 def _convolution(node: Node, axis: Axis, k: int, n: int) -> Axis:
-    stride, dilation = _pair(_argument(node, "stride"))[k], _pair(_argument(node, "dilation"))[k]
+    stride, dilation = _pair(argument(node, "stride"))[k], _pair(argument(node, "dilation"))[k]
     kernel = int(_shape(node.args[1])[2 + k])
-    padding = _argument(node, "padding")
+    padding = argument(node, "padding")
     if isinstance(padding, str):
         before = 0 if padding == "valid" else (dilation * (kernel - 1)) // 2
     else:
         before = _pair(padding)[k]
-    if "transpose" in operation(node) or _argument(node, "transposed"):
+    if "transpose" in operation(node) or argument(node, "transposed"):
         reached = np.arange(n)[:, None] + before - np.arange(kernel)[None] * dilation
         return axis.windows(np.where(reached % stride == 0, reached // stride, -1), 1 / stride)
     return axis.windows(_taps(n, kernel, stride, before, dilation), stride)
 
 
 def _pool(node: Node, axis: Axis, k: int, n: int) -> Axis:
-    kernel = _pair(_argument(node, "kernel_size"))
-    stride = _pair(_argument(node, "stride") or kernel)
-    padding, dilation = _pair(_argument(node, "padding")), _pair(_argument(node, "dilation") or 1)
+    kernel = _pair(argument(node, "kernel_size"))
+    stride = _pair(argument(node, "stride") or kernel)
+    padding, dilation = _pair(argument(node, "padding")), _pair(argument(node, "dilation") or 1)
     return axis.windows(_taps(n, kernel[k], stride[k], padding[k], dilation[k]), stride[k])
 
 
@@ -143,8 +143,8 @@ def _resized(mode: str, antialias: bool = False) -> Callable[[Node, Axis, int, i
     """Asked of torch itself, with one position after the other alone: what it weighs hangs on how it rounds."""
 
     def rule(node: Node, axis: Axis, k: int, n: int) -> Axis:
-        old, corners = len(axis.first), _argument(node, "align_corners")
-        scales = _argument(node, "scale_factors") if n != old else None
+        old, corners = len(axis.first), argument(node, "align_corners")
+        scales = argument(node, "scale_factors") if n != old else None
         if old == 1:
             return axis.all_of(None)
         kind = node.meta["val"].dtype if node.meta["val"].is_floating_point() else torch.float32
@@ -165,7 +165,7 @@ def _shuffled(node: Node, axis: Axis, k: int, n: int) -> Axis:
 
 
 def _pad(node: Node, axis: Axis, k: int) -> Axis:
-    amounts, mode = _argument(node, "pad") or _argument(node, "padding"), _argument(node, "mode") or operation(node)
+    amounts, mode = argument(node, "pad") or argument(node, "padding"), argument(node, "mode") or operation(node)
     if axis.dim is None or 2 * -axis.dim > len(amounts):
         return axis
     before, after = (int(amounts[2 * (-axis.dim - 1) + side]) for side in (0, 1))
@@ -192,25 +192,25 @@ def _spread(dims: Callable[[Node], Sequence[int]]) -> Callable[[Node, dict[Node,
 
 def _averaged(node: Node) -> range:
     """The dimensions over which a norm takes means; none where it knows them from training."""
-    known = _argument(node, "training" if "batch" in operation(node) else "use_input_stats") is False
+    known = argument(node, "training" if "batch" in operation(node) else "use_input_stats") is False
     return range(0) if known else range(2 - len(_shape(node)), 0)
 
 
 def _reduced(node: Node, axis: Axis, _: int) -> Axis:
     """Means, sums, maxima over some dimensions; over all where none is named."""
-    n_dims, asked = len(_shape(node.args[0])), _argument(node, "dim")
+    n_dims, asked = len(_shape(node.args[0])), argument(node, "dim")
     over = range(n_dims) if asked is None or asked == [] else [asked] if isinstance(asked, int) else asked
     reduced = {_from_last(d, n_dims) for d in over}
     if axis.dim is None:
         return axis
     if axis.dim in reduced:
         return axis.all_of(None)
-    return axis if _argument(node, "keepdim") else replace(axis, dim=axis.dim + sum(d > axis.dim for d in reduced))
+    return axis if argument(node, "keepdim") else replace(axis, dim=axis.dim + sum(d > axis.dim for d in reduced))
 
 
 def _largest(node: Node, known: dict[Node, Axes]) -> Axes:
     """Of two tensors, or over a dimension."""
-    return _elementwise(node, known) if _argument(node, "other") is not None else _each(_reduced)(node, known)
+    return _elementwise(node, known) if argument(node, "other") is not None else _each(_reduced)(node, known)
 
 
 def _reshaped(node: Node, axis: Axis, _: int) -> Axis:
@@ -249,12 +249,12 @@ def _repeated(node: Node, axis: Axis, _: int) -> Axis:
 def _sliced(node: Node, axis: Axis, _: int) -> Axis:
     if axis.dim != _dim(node, len(_shape(node))):
         return axis
-    start, end, step = (_argument(node, name) for name in ("start", "end", "step"))
+    start, end, step = (argument(node, name) for name in ("start", "end", "step"))
     return axis.at(np.arange(len(axis.first))[slice(start, end, step)], step)
 
 
 def _selected(node: Node, axis: Axis, _: int) -> Axis:
-    return _one_of(axis, _dim(node, len(_shape(node.args[0]))), int(_argument(node, "index")))
+    return _one_of(axis, _dim(node, len(_shape(node.args[0]))), int(argument(node, "index")))
 
 
 def _one_of(axis: Axis, dim: int, index: int) -> Axis:
@@ -291,7 +291,7 @@ def _stacked(node: Node, known: dict[Node, Axes]) -> Axes:
 def _joined(node: Node, known: dict[Node, Axes]) -> Axes:
     """Along its own dimension positions come one after another; along others, units do."""
     dim = _dim(node, len(_shape(node)))
-    found = [(int(_shape(n)[dim]) if n in known or dim else 0, known.get(n)) for n in _argument(node, "tensors")]
+    found = [(int(_shape(n)[dim]) if n in known or dim else 0, known.get(n)) for n in argument(node, "tensors")]
     rows, columns = (_in_turn([(n, a and a[k]) for n, a in found], dim) for k in range(2))
     return rows, columns
 
@@ -309,7 +309,7 @@ def _in_turn(parts: Sequence[tuple[int, Axis | None]], dim: int) -> Axis:
 
 
 def _flipped(node: Node, axis: Axis, _: int) -> Axis:
-    dims = {_from_last(d, len(_shape(node))) for d in _argument(node, "dims")}
+    dims = {_from_last(d, len(_shape(node))) for d in argument(node, "dims")}
     return axis.at(np.arange(len(axis.first))[::-1]) if axis.dim in dims else axis
 
 
@@ -369,8 +369,8 @@ RULES: dict[str, Rule] = {
     **_named("pixel_shuffle pixel_unshuffle", _on_map(_shuffled)),
     **_named("pad constant_pad_nd reflection_pad1d reflection_pad2d", _each(_pad)),
     **_named("replication_pad1d replication_pad2d", _each(_pad)),
-    **_named("softmax _softmax log_softmax _log_softmax", _spread(lambda node: [_argument(node, "dim")])),
-    **_named("layer_norm native_layer_norm", _spread(lambda n: range(-len(_argument(n, "normalized_shape")), 0))),
+    **_named("softmax _softmax log_softmax _log_softmax", _spread(lambda node: [argument(node, "dim")])),
+    **_named("layer_norm native_layer_norm", _spread(lambda n: range(-len(argument(n, "normalized_shape")), 0))),
     **_named(
         "group_norm native_group_norm instance_norm batch_norm native_batch_norm cudnn_batch_norm", _spread(_averaged)
     ),

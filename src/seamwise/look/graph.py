@@ -1,8 +1,10 @@
 """Graph: any network as a list of plain operations, so that each can be watched, replaced or left out."""
 
 import inspect
+import logging
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, final
 
@@ -13,7 +15,7 @@ from torch.fx import Node, map_arg
 
 from seamwise.errors import ModelError
 from seamwise.look.axis import Axes, axes_of_picture
-from seamwise.look.fields import VALUE, axes_after, operation
+from seamwise.look.fields import VALUE, argument, axes_after, operation
 from seamwise.look.records import Layer
 from seamwise.shapes import Tensor
 
@@ -44,8 +46,8 @@ COLOURS = (1, 3, 4)
 class Graph:
     """A network in plain operations; made by `graph_of`.
 
-    layers: in the order in which they run. picture: which of the inputs is the one that is looked at.
-    dims: its height and width among its dimensions, from the last
+    layers: in the order in which they run; dropped: those whose rows do not go item by item. picture: which of the
+    inputs is the one that is looked at. dims: its height and width among its dimensions, from the last
     """
 
     nodes: tuple[Node, ...] = field(repr=False)
@@ -54,6 +56,7 @@ class Graph:
     dims: tuple[int, int]
     shape: tuple[int, ...]  # of one item's picture
     layers: tuple[Layer, ...]
+    dropped: tuple[str, ...]
     output: str
     batch: int | None  # the one number of items it takes at once; None where it takes any
     weights: Mapping[str, Tensor] = field(repr=False)  # by the names of the state dict, and constants
@@ -134,20 +137,15 @@ def graph_of(module: nn.Module, example: Sequence[Tensor]) -> Graph:
         if found is not None:
             axes[node] = found
     layers = tuple(_named([_layer(n, axes, places, len(example[0])) for n in nodes if _has_units(n, axes)]))
-    if not any(layer.kind != "linear" for layer in layers):
-        raise ModelError(
-            f"{type(module).__name__}: no convolution that sees the picture",
-            expected="a network with convolutions",
-            remedy="text and other networks: look at their units with --text, or probe their layers",
-        )
     outputs = [s.arg.name for s in exported.graph_signature.output_specs if s.kind == OutputKind.USER_OUTPUT]
-    return Graph(
+    graph = Graph(
         nodes=nodes,
         inputs=inputs,
         picture=picture,
         dims=dims,
         shape=tuple(example[picture].shape[1:]),
         layers=layers,
+        dropped=(),
         output=outputs[0],
         batch=None if any_size else len(example[0]),
         weights=weights,
@@ -155,6 +153,50 @@ def graph_of(module: nn.Module, example: Sequence[Tensor]) -> Graph:
         _last_use=_last_uses(nodes),
         axes={node.name: found for node, found in axes.items()},
     )
+    _check_chance(module, graph)
+    return _item_by_item(module, graph, example)
+
+
+def _item_by_item(module: nn.Module, graph: Graph, example: Sequence[Tensor]) -> Graph:
+    """Without the layers whose rows are in another order, or that mix items. Raises ModelError where none is left.
+
+    A change of the first item's picture must reach no other rows than the first `repeats`.
+    """
+    picture = example[graph.picture].clone()
+    picture[0] = picture[0] + torch.rand_like(picture[0]) if picture.is_floating_point() else ~picture[0]
+    other = [picture if k == graph.picture else given for k, given in enumerate(example)]
+    with torch.no_grad():
+        one, two = (graph.values(given, {la.node for la in graph.layers}) for given in (example, other))
+    kept = []
+    for layer in graph.layers:
+        rows = (one[layer.node] != two[layer.node]).flatten(1).any(1).nonzero()
+        if not len(rows) or int(rows.max()) < layer.repeats:
+            kept.append(layer)
+    if not any(layer.kind != "linear" for layer in kept):
+        raise ModelError(
+            f"{type(module).__name__}: no convolution that sees the picture",
+            given="only such as mix the items of a batch, or have them in another order" if graph.layers else "",
+            expected="a network with convolutions over pictures, item by item",
+            remedy="text and other networks: look at their units with --text, or probe their layers",
+        )
+    dropped = tuple(layer.name for layer in graph.layers if layer not in kept)
+    return replace(graph, layers=tuple(kept), dropped=dropped)
+
+
+def _check_chance(module: nn.Module, graph: Graph) -> None:
+    """Raises ModelError where the network does something at random."""
+    for node in graph.nodes:
+        tags = getattr(node.target, "tags", ()) if node.op == "call_function" else ()
+        if torch.Tag.nondeterministic_seeded not in tags:
+            continue
+        switches = [argument(node, name) for name in ("train", "training", "dropout_p")]
+        if all(switch is None for switch in switches) or any(switches):
+            raise ModelError(
+                f"{type(module).__name__}: does something at random",
+                given=operation(node),
+                expected="the same values in every pass",
+                remedy="a functional dropout needs training=self.training; leave random numbers out",
+            )
 
 
 def _check(module: nn.Module) -> None:
@@ -173,8 +215,7 @@ def _check(module: nn.Module) -> None:
 def _exported(module: nn.Module, example: tuple[Tensor, ...]) -> tuple[Any, bool]:
     """The network as torch.export gives it, and whether it takes batches of any size. Raises ModelError."""
     _run(module, example)
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
+    with _quiet(), torch.no_grad():
         try:
             try:
                 program, any_size = _export(module, example, torch.export.Dim("batch", min=1)), True
@@ -185,6 +226,19 @@ def _exported(module: nn.Module, example: tuple[Tensor, ...]) -> tuple[Any, bool
             return (program.run_decompositions({}) if _mutates(program) else program), any_size
         except Exception as error:  # torch.export raises many kinds
             raise _refusal(module, error) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what torch says on the way to a refusal."""
+    level = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
 
 
 def _run(module: nn.Module, example: tuple[Tensor, ...]) -> None:

@@ -11,7 +11,7 @@ from seamwise.errors import InputError, ModelError
 from seamwise.look.attribution import METHODS
 from seamwise.look.dissection import Dissection, dissect, way
 from seamwise.look.opening import Opened
-from seamwise.look.patches import as_maps, exemplars
+from seamwise.look.patches import N_PLACES, as_maps, exemplars
 from seamwise.look.pictures import Held
 from seamwise.look.records import Exemplars, Layer
 from seamwise.look.selectivity import Selectivity, Tally
@@ -36,7 +36,7 @@ class Wanted:
     layers: tuple[str, ...] = ()
     units: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     methods: tuple[str, ...] = ("deconvnet",)
-    n_places: int = 9
+    n_places: int = N_PLACES
     seed: int = 0
     sanity: bool = True
     maximise: bool = False
@@ -46,8 +46,8 @@ class Wanted:
         for method in self.methods:
             if method not in METHODS:
                 raise InputError(f"no method {method!r}", expected=f"some of {', '.join(METHODS)}")
-        if self.n_places < 1:
-            raise InputError("--places", given=str(self.n_places), expected="1 or more")
+        if not 1 <= self.n_places <= N_PLACES:
+            raise InputError("--places", given=str(self.n_places), expected=f"1 to {N_PLACES}")
 
 
 @final
@@ -126,7 +126,9 @@ def chosen(opened: Opened, wanted: Wanted) -> list[Layer]:
     """The layers that are looked at. Raises ModelError."""
     graph = opened.graph
     names = [*wanted.layers, *(name for name in wanted.units if name not in wanted.layers)]
-    layers = [graph.layer(name) for name in names] or [layer for layer in graph.layers if layer.kind != "linear"]
+    layers = [graph.layer(name) for name in dict.fromkeys(names)] or [
+        layer for layer in graph.layers if layer.kind != "linear"
+    ]
     for layer in layers:
         wrong = [unit for unit in wanted.units.get(layer.name, ()) if not 0 <= unit < layer.n_units]
         if wrong:
@@ -160,7 +162,7 @@ def _dissection(opened: Opened, layer: Layer, scenes: Scenes, seed: int) -> Diss
         for batch in opened.items.batches(BATCH):
             with torch.no_grad():
                 found = as_maps(layer, opened.graph.values(batch, [layer.node])[layer.node])
-            yield found, np.arange(first, first + len(found))
+            yield found, np.arange(first, first + len(found)) // layer.repeats
             first += len(found)
 
     height, width = scenes.pictures.shape[-2:]

@@ -269,7 +269,7 @@ def _before_activation(graph: Graph, layer: Layer) -> Layer:
 def _noise(shape: tuple[int, ...], random: torch.Generator) -> Tensor:
     """About grey, with the spectrum of natural pictures."""
     noise = _filtered(torch.randn(shape, generator=random))
-    return (GREY + NOISE * noise / noise.std((1, 2, 3), keepdim=True)).clamp(0, 1)
+    return (GREY + NOISE * noise / noise.std((1, 2, 3), correction=0, keepdim=True).clamp_min(1e-6)).clamp(0, 1)
 
 
 def _filtered(pictures: Tensor) -> Tensor:

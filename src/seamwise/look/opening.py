@@ -70,6 +70,12 @@ def open_factory(spec: str, weights: Path | None, folder: Path | None, side_px: 
     if side_px < 1:
         raise InputError("--size", given=str(side_px), expected="the side of pictures in px, such as 224")
     module = network_of(spec, weights)
+    kinds = [type(m) for m in module.modules() if isinstance(m, (nn.Conv1d, nn.Conv2d, nn.Conv3d))]
+    if kinds and nn.Conv2d not in kinds:
+        given = kinds[0].__name__
+        raise ModelError(f"{spec}: its convolutions are not over pictures", given=given, expected="nn.Conv2d")
+    if any(weight.dtype == torch.float64 for weight in module.parameters()):
+        module = module.float()
     convolution = next((m for m in module.modules() if isinstance(m, nn.Conv2d)), None)
     n_colours = convolution.in_channels if convolution is not None else 3
     if n_colours not in (1, 3):
@@ -142,6 +148,7 @@ def open_chain(task: Task, net: ChainNet, files: Sequence[Path] = ()) -> tuple[l
             continue
         known = [str(k) for k in range(max(classes, default=-1) + 1)]
         opened.append(Opened(stage.name, module, graph, Held(names, arriving, classes, known)))
+        notes += [f"{stage.name}.{name}: its rows do not go item by item" for name in graph.dropped]
     return opened, notes
 
 

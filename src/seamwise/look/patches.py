@@ -114,7 +114,8 @@ class _Best:
                 self._samples[slot : slot + 1] = [(number, value, place)]
 
     def told(self) -> Exemplars:
-        shift = self._lowest if self.layer.activation not in ("relu", "relu6") else 0
+        least = self._lowest if self._n_seen > 1 else torch.full_like(self._lowest, -torch.inf)
+        shift = 0 if self.layer.activation in ("relu", "relu6") else least
         pictures = np.array([picture for picture, _, _ in self._samples], dtype=np.int64)
         n_units = self.layer.n_units
         values = torch.stack([v for _, v, _ in self._samples], 1) if self._samples else torch.zeros(n_units, 0)

@@ -52,7 +52,7 @@ class Items(ABC):
 
 @final
 class Folder(Items):
-    """The pictures of a folder, brought to one size; those in its folders are of a class each.
+    """The pictures of a folder, brought to one size; where all are in its folders, each of these is a class.
 
     A picture is scaled so that it covers side x side px, and its middle is taken. What cannot be read is skipped, and
     said. No more than 256 MiB of pictures are kept. Raises InputError where there is no folder or no picture.
@@ -66,7 +66,8 @@ class Folder(Items):
         if not self._files:
             raise InputError(f"{folder}: no picture in it", expected=f"files such as {', '.join(SUFFIXES[:4])}")
         kinds = sorted({p.relative_to(folder).parts[0] for p in self._files if p.parent != folder})
-        super().__init__(len(self._files), kinds if len(kinds) > 1 else ())
+        apart = len(kinds) > 1 and all(p.parent != folder for p in self._files)
+        super().__init__(len(self._files), kinds if apart else ())
         self._folder, self._side_px, self._n_colours = folder, side_px, n_colours
         self._tone = tone
         self._good: list[Path] = []
@@ -95,7 +96,7 @@ class Folder(Items):
         self._good.append(path)
         self.names.append(str(own))
         if self.class_names:
-            self.classes.append(self.class_names.index(own.parts[0]) if own.parts[0] in self.class_names else 0)
+            self.classes.append(self.class_names.index(own.parts[0]))
 
     def inputs(self, items: Sequence[int]) -> list[Tensor]:
         return [self._toned([self._read(self._good[k]) for k in items])]

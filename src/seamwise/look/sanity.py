@@ -1,6 +1,6 @@
 """Does a map show what a network learned? The same map of the network randomised, and how alike the two are."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import final
 from zlib import crc32
@@ -19,8 +19,8 @@ from seamwise.shapes import Float, NDArray, Tensor
 SIGMA_PX = 1.5
 LEARNING = frozenset((*UNITS, *NORMALISED, "prelu"))
 
-Explained = Callable[[Graph], Float[Tensor, "n ..."]]
-"""A method for given pictures and units: maps of a network."""
+Explained = Callable[[Graph], Iterable[Tensor]]
+"""A method for given pictures and units: maps of a network, of whatever sizes."""
 
 
 @final
@@ -55,7 +55,7 @@ def by_depth(
     was learned falls to about nought; one that stays alike shows the picture (its edges, say).
     Source: Adebayo et al. 2018, Sanity checks for saliency maps. Differs: weights are permuted, see `randomised`.
     """
-    trained = explained(graph)
+    trained = list(explained(graph))
     return [
         likeness(layer.name, trained, explained(randomised(graph, layer, seed=seed)))
         for layer in layers or graph.layers[::-1]
@@ -73,7 +73,7 @@ def randomised(graph: Graph, down_to: Layer, *, seed: int = 0) -> Graph:
     return graph.with_weights({name: _shuffled(graph.weights[name], name, seed) for name in sorted(names)})
 
 
-def likeness(layer: str, trained: Float[Tensor, "n ..."], other: Float[Tensor, "n ..."]) -> Likeness:
+def likeness(layer: str, trained: Iterable[Tensor], other: Iterable[Tensor]) -> Likeness:
     """How alike maps are, one by one."""
     pairs = [(abs(a.double().numpy()), abs(b.double().numpy())) for a, b in zip(trained, other, strict=True)]
     return Likeness(layer, np.array([rank(a, b) for a, b in pairs]), np.array([ssim(a, b) for a, b in pairs]))

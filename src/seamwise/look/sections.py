@@ -1,21 +1,26 @@
 """The sections of the page of a look: the depth story, filters, feature maps, sanity, what was left out."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 
 import numpy as np
 import torch
 from markupsafe import Markup
 
 from seamwise.errors import ModelError
-from seamwise.look.attribution import Target, grad_cam, integrated_gradients, target
+from seamwise.look.attribution import METHODS, Method, Target, grad_cam, integrated_gradients, projected, target
+from seamwise.look.graph import Graph
 from seamwise.look.looking import Looked
 from seamwise.look.page import drawing
 from seamwise.look.page.page import LayerFacts, Section
 from seamwise.look.patches import as_maps
+from seamwise.look.sanity import by_depth
 from seamwise.shapes import Float, NDArray, Tensor, UInt8
 
 SIDE_PX = 48  # nine patches, five samples and two ways back of 1,152 units come to about 30 MB
 WAYS = {"deconvnet": "deconvnet", "guided": "guided backpropagation", "saliency": "saliency"}
+N_CASCADED = 8  # units whose way back is followed while layers are shuffled
 LARGE_PX = 160  # one picture by itself
 MOST_SHOWN = 64  # filters, or units of a layer for one picture
 CONCEPTS_LEAD = (
@@ -45,7 +50,8 @@ def layer_facts(look: Looked, k: int) -> LayerFacts:
         facts["detectors"] = float(dissection.detects.mean())
         facts["at chance"] = dissection.at_chance()
         facts["concepts"] = ", ".join(dissection.found()[:4])
-    facts["field"] = "besides numbers of the whole picture" if layer.whole else "" if layer.exact else "at most"
+    if layer.whole or not layer.exact:
+        facts["field"] = "besides numbers of the whole picture" if layer.exact else "at most"
     return LayerFacts(look.name(layer), layer.kind, layer.n_units, layer.receptive_px, layer.jump_px, facts)
 
 
@@ -79,7 +85,7 @@ def filters(looks: Sequence[Looked]) -> Iterator[Section]:
         if weight is None or weight.ndim != 4 or max(weight.shape[-2:]) < 2:
             continue
         drawn = drawing.filters(weight.numpy()[:MOST_SHOWN])[: 2 * MOST_SHOWN]
-        scale = max(1, 32 // drawn.shape[1])
+        scale = max(1, 56 // drawn.shape[1])
         large = drawn.repeat(scale, 1).repeat(scale, 2)
         parts.append(drawing.figure(drawing.grid(large), f"{look.opened.name}, {layer.name}"))
     if parts:
@@ -157,8 +163,8 @@ def _integrated(look: Looked, inputs: Sequence[Tensor], what: Target) -> Float[N
     return maps[0].sum(0).numpy() if maps.ndim == 4 else maps[0].numpy()
 
 
-def sanity(alike: Mapping[tuple[str, str], Sequence[float]]) -> Iterator[Section]:
-    """How alike projections are with and without what was learned."""
+def sanity(looks: Sequence[Looked], alike: Mapping[tuple[str, str], Sequence[float]]) -> Iterator[Section]:
+    """How alike projections are with and without what was learned: of all units, and layer by layer."""
     if not alike:
         return
     rows = [
@@ -169,9 +175,40 @@ def sanity(alike: Mapping[tuple[str, str], Sequence[float]]) -> Iterator[Section
     lead = (
         "The same patches with all weights of the network shuffled: rank correlation of the sizes of both "
         "projections. Near 1, the way back shows the picture and the network's plan rather than what it learned "
-        "(Adebayo et al. 2018)."
+        "(Adebayo et al. 2018). The chart: the same where the network is shuffled from the top down to a layer."
     )
-    yield Section("Sanity: the same without learning", lead, drawing.table(columns, rows))
+    charts = Markup("").join(chart for look in looks for chart in _cascade(look))
+    yield Section("Sanity: the same without learning", lead, drawing.table(columns, rows) + charts)
+
+
+def _cascade(look: Looked) -> Iterator[Markup]:
+    """Shuffled from the top, layer by layer, for the strongest patch of some units of the deepest layer with a map."""
+    graph, found = look.opened.graph, [e for e in look.exemplars if e.layer.is_map and not e.dead.all()]
+    if not found:
+        return
+    last = found[-1]
+    units = np.flatnonzero(~last.dead)[:N_CASCADED]
+    numbers, parts = last.picture[units, 0], last.picture[units, 0] % last.layer.repeats
+    what = target(last.layer, *(x.tolist() for x in (units, last.row[units, 0], last.column[units, 0], parts)))
+    inputs = look.opened.inputs_of(last.layer)(numbers.tolist())
+    before = [layer for layer in graph.layers[: graph.layers.index(last.layer) + 1] if layer.kind != "linear"]
+    lines = {}
+    for method in (known for known in METHODS if known in look.wanted.methods):
+        with suppress(ModelError):
+            told = by_depth(graph, partial(_patches, inputs=inputs, what=what, method=method), before[::-1])
+            lines[WAYS[method]] = [likeness.mean[0] for likeness in told]
+    if lines:
+        names = [look.name(layer) for layer in before[::-1]]
+        title = f"{len(units)} units of {look.name(last.layer)}, shuffled from the top down to"
+        yield drawing.layer_chart(names, lines, title, is_share=False)
+
+
+def _patches(graph: Graph, inputs: Sequence[Tensor], what: Target, method: Method) -> list[Tensor]:
+    """Projections cut to the receptive fields: outside of these all are nought, and alike."""
+    assert what.layer is not None
+    maps, places = projected(graph, inputs, what, method), zip(what.row.tolist(), what.column.tolist(), strict=True)
+    cut = [one[(..., *what.layer.patch(row, column))] for one, (row, column) in zip(maps, places, strict=True)]
+    return [part.unsqueeze(0) if part.ndim == 2 else part for part in cut]
 
 
 def left_out(notes: Sequence[str]) -> Iterator[Section]:

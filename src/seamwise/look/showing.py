@@ -123,7 +123,7 @@ class Shown:
                 if shuffled is not None:
                     other = next(shuffled)[1]
                     rows.append(_row(WAYS[method] + PLAIN, other))
-                    facts["like without learning"] = self._alike(look, layer, method, maps, other)
+                    facts[f"{WAYS[method]} like without learning"] = self._alike(look, layer, method, maps, other)
             if look.wanted.maximise:
                 rows.append(self._made(look, layer, unit))
             self.n_done += 1
@@ -164,7 +164,7 @@ def write_look(
 
     def units() -> Iterator[Unit]:
         yield from shown.units()
-        sections.extend([*sanity(shown.alike), *left_out([*notes, *dict.fromkeys(shown.refused)])])
+        sections.extend([*sanity(looks, shown.alike), *left_out([*notes, *dict.fromkeys(shown.refused)])])
 
     return write_page(
         out, title, sections, layers, units(), shown.n_units, lead=lead, row_leads=ROWS, quality=QUALITY

@@ -253,9 +253,20 @@ def _nameless_file(beside: Path) -> Iterator[IO[bytes]]:
             file.close()
 
 
+def check_place(path: Path) -> Path:
+    """Where a page is written, links followed. Raises InputError where something else is there, StorageError."""
+    with _disk(path):
+        path = path.resolve() if path.is_symlink() else path
+        other = path.exists() and not path.is_file() and not path.is_dir()
+    if other:
+        raise InputError(f"{path}: no regular file", given="a device or a pipe", expected="the name of the page's file")
+    return path
+
+
 @contextmanager
 def _whole_file(path: Path) -> Iterator[Path]:
     """A file beside the path, renamed to it at the end; removed where anything went wrong."""
+    path = check_place(path)
     if path.is_dir():
         remedy = f"name a file, {path / 'look.html'} say"
         raise InputError(f"{path}: a folder", expected="the name of the page's file", remedy=remedy)

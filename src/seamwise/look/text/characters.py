@@ -10,13 +10,15 @@ default, and the time that may be spent is what is given, not the number of epoc
 """
 
 import argparse
+import codecs
 import csv
+import io
 import json
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Final, final
@@ -40,24 +42,37 @@ SIZE, UNITS = 64, 512  # of a character's embedding, of a layer
 BATCH, WINDOW = 8, 64  # streams trained side by side, characters between two steps
 RATE = 4e-3
 HELD_OUT = 20  # every so many windows or documents
-_LABELLED: Final = re.compile(r"(.*)\t\s*([01])\s*")
+FEW_KINDS = 20  # of labels that are told of, where they are no two
+_UNKNOWN: Final = ("", "-")  # labels
+_LABELLED: Final = re.compile(r"(.*)\t\s*([^\t]*?)\s*")
 
 
 @final
 @dataclass(frozen=True)
 class Text:
-    """Documents, each with a label of 0 or 1 where there are labels."""
+    """Documents, and where there are labels one for each: 1 or 0, or -1 where it is not known. Raises InputError.
+
+    label: what holds where a label is 1; notes: what was not read as labels, and why
+    """
 
     documents: tuple[str, ...]
     labels: tuple[int, ...] | None = None
+    label: str = "label"
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.labels is not None and len(self.labels) != len(self.documents):
+            given = f"{len(self.labels):,} labels of {len(self.documents):,} documents"
+            raise InputError("labels do not fit the documents", given=given, expected="one for each")
 
 
 def read_text(path: Path, column: str = "") -> Text:
     """A text file as one document; a table (.csv) as a document a row, and its column `label` as their labels.
 
-    A file of which every line ends in a tabulator and 0 or 1 is one document a line, with that label. Documents of
-    white space alone are left out. Raises InputError where the file is no UTF-8, the column is not there, or no
-    character is.
+    A file of which half of the lines or more end in a tabulator and 0 or 1, or all of them in a tabulator and one of
+    two words, is one document a line, with that label. Labels are 0 and 1, or two words, of which the later in the
+    alphabet counts as 1; where one is missing, or -, it is not known. Documents of white space alone are left out.
+    Raises InputError where the file is no UTF-8, the column is not there, or no character is.
     """
     whole = decoded(path)
     if path.suffix.lower() == ".csv":
@@ -70,7 +85,7 @@ def read_text(path: Path, column: str = "") -> Text:
     if not kept:
         raise InputError(f"{path}: no text in it", given="white space alone", expected="characters")
     labels = text.labels and tuple(text.labels[k] for k in kept)
-    return Text(tuple(text.documents[k] for k in kept), labels)
+    return replace(text, documents=tuple(text.documents[k] for k in kept), labels=labels)
 
 
 def decoded(path: Path) -> str:
@@ -86,21 +101,46 @@ def decoded(path: Path) -> str:
         given = f"{content[at : at + 4]!r}, after {at:,} bytes ({wrong.reason})"
         remedy = "save it as UTF-8, for example with iconv -f GB18030 -t UTF-8"
         what = f"{path}, line {line}, byte {at + 1}: no UTF-8"
+        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            kind = "UTF-32" if content.startswith(codecs.BOM_UTF32_LE) else "UTF-16"
+            what, given = f"{path}: {kind}, not UTF-8", f"its byte order mark, {content[:2]!r}"
+            remedy = f"save it as UTF-8, for example with iconv -f {kind} -t UTF-8"
         raise InputError(what, given=given, expected="text in UTF-8", remedy=remedy) from None
 
 
 def _labelled_lines(whole: str) -> Text | None:
-    found = [_LABELLED.fullmatch(line) for line in whole.split("\n") if line.strip()]
-    pairs = [(match[1], int(match[2])) for match in found if match]
-    if not pairs or len(pairs) < len(found):
-        return None
-    return Text(tuple(document for document, _ in pairs), tuple(label for _, label in pairs))
+    lines = [line for line in whole.split("\n") if line.strip()] if "\t" in whole else []
+    found = [_LABELLED.fullmatch(line) for line in lines]
+    told = [match[2] if match else "" for match in found]
+    kinds = {label for label in told if label not in _UNKNOWN}
+    if not kinds or len(kinds) > FEW_KINDS or 2 * sum(label in ("0", "1") for label in told) < len(lines):
+        if not all(found) or len(kinds) != 2:
+            if found and all(found) and 2 < len(kinds) <= min(FEW_KINDS, len(lines) // 2):
+                return Text((whole,), notes=(_no_labels(kinds, "lines end in a tabulator and"),))
+            return None
+    documents = tuple(match[1] if match else line for match, line in zip(found, lines, strict=True))
+    return _labelled(documents, told)
+
+
+def _labelled(documents: tuple[str, ...], told: Sequence[str]) -> Text:
+    """Documents with the labels that are told of them; with a note where these are no two kinds."""
+    kinds = sorted({label for label in told if label not in _UNKNOWN})
+    if kinds and set(kinds) <= {"0", "1"}:
+        return Text(documents, tuple(int(label) if label in kinds else -1 for label in told))
+    if len(kinds) != 2:
+        return Text(documents, notes=(_no_labels(kinds, "labels are"),))
+    return Text(documents, tuple(kinds.index(label) if label in kinds else -1 for label in told), f"label {kinds[1]}")
+
+
+def _no_labels(kinds: Collection[str], what: str) -> str:
+    few = ", ".join(sorted(kinds)[:FEW_KINDS]) + (" ..." if len(kinds) > FEW_KINDS else "")
+    return f"labels of documents: {what} {few or 'missing'}; not looked at, since they are not of two kinds"
 
 
 def _table(path: Path, whole: str, column: str) -> Text:
     csv.field_size_limit(1 << 30)
     try:
-        rows = list(csv.reader(whole.splitlines(keepends=True), strict=True))
+        rows = list(csv.reader(io.StringIO(whole, newline=""), strict=True))
     except csv.Error as error:
         raise InputError(f"{path}: no table", given=str(error), expected="columns divided by commas") from None
     names = rows[0] if rows else []
@@ -114,9 +154,8 @@ def _table(path: Path, whole: str, column: str) -> Text:
     if broken is not None:
         given, expected = f"{len(broken)} columns in {','.join(broken)[:60]!r}", f"{len(names)} as in its first line"
         raise InputError(f"{path}: a line that does not fit", given=given, expected=expected)
-    labels = None if mark is None else [row[mark].strip() for row in filled]
-    usable = labels is not None and set(labels) <= {"0", "1"}
-    return Text(tuple(row[at] for row in filled), tuple(map(int, labels or ())) if usable else None)
+    documents = tuple(row[at] for row in filled)
+    return Text(documents) if mark is None else _labelled(documents, [row[mark].strip() for row in filled])
 
 
 @final

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from seamwise.errors import InputError
-from seamwise.look.text.reading import OVERLAP, WINDOW, Piece, Reader
+from seamwise.look.text.reading import WINDOW, Piece, Reader
 from seamwise.look.text.tokens import Tokens
 from seamwise.shapes import Float, Int, NDArray
 
@@ -19,6 +19,7 @@ QUANTILES: Final = (0.0, 0.5, 0.9, 0.99, 0.999, 1.0)
 
 
 AROUND = 30  # characters
+BREAK: Final = '<span style="opacity:.5">\n— — —\n</span>'  # between two documents
 
 
 @final
@@ -39,7 +40,7 @@ def values_of(
     units: Sequence[tuple[str, int]],
     pieces: Sequence[Piece],
     window: int = WINDOW,
-    overlap: int = OVERLAP,
+    overlap: int | None = None,
 ) -> tuple[Int[NDArray, " tokens"], Float[NDArray, "tokens units"]]:
     """Activations of a few units, (layer, number), at all tokens of some pieces (see `halves`); the tokens first.
 
@@ -81,19 +82,26 @@ def examples(
 def _example(tokens: Tokens, row: int, value: float, between: tuple[float, float]) -> Example:
     text, start, end = tokens.documents[tokens.document[row]], int(tokens.start[row]), int(tokens.end[row])
     before, after = text[max(0, start - AROUND) : start], text[end : end + AROUND]
-    return Example(between, value, before, text[start:end], after)
+    return Example(between, value, *map(printable, (before, text[start:end], after)))
+
+
+def printable(text: str) -> str:
+    """Text that can be written to a file: lone surrogates become a sign for what is no character."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def coloured(tokens: Tokens, rows: Int[NDArray, " tokens"], values: Float[NDArray, " tokens"]) -> str:
     """Tokens as HTML, each on orange where a unit is above its median, on blue where below; its value in the title.
 
+    Between two documents there is a break.
     The ground is half transparent, so that letters stay as they are on a light page and on a dark one.
     """
     middle = float(np.median(values)) if len(values) else 0.0
     reach = float(np.quantile(np.abs(values - middle), 0.99)) if len(values) else 0.0
+    begins = np.diff(tokens.document[rows], prepend=tokens.document[rows[:1]]) != 0
     spans = (
-        _span(tokens.text(int(row)), float(v), (float(v) - middle) / (reach or 1.0))
-        for row, v in zip(rows, values, strict=True)
+        BREAK * bool(new) + _span(tokens.text(int(row)), float(v), (float(v) - middle) / (reach or 1.0))
+        for row, v, new in zip(rows, values, begins, strict=True)
     )
     return f'<span style="white-space:pre-wrap">{"".join(spans)}</span>'
 
@@ -101,4 +109,4 @@ def coloured(tokens: Tokens, rows: Int[NDArray, " tokens"], values: Float[NDArra
 def _span(text: str, value: float, share: float) -> str:
     colour = "230,120,0" if share > 0 else "0,120,230"  # told apart by the colour-blind too
     ground = f"background:rgba({colour},{min(abs(share), 1) * 0.6:.2f})"
-    return f'<span style="{ground}" title="{value:.3g}">{escape(text)}</span>'
+    return f'<span style="{ground}" title="{value:.3g}">{escape(printable(text))}</span>'

@@ -142,11 +142,13 @@ def concept_of_documents(name: str, labels: Sequence[int]) -> Concept:
     return Concept(name, "document", np.array(labels, np.int8))
 
 
-def concepts_of_file(path: Path, tokens: Tokens) -> list[Concept]:
+def concepts_of_file(path: Path, tokens: Tokens, name: str = "") -> list[Concept]:
     """Concepts from a file: a label a token, a line or a document; or the text piece by piece, TAB, its label.
 
-    A label is 0 or 1, or - where it is not known; or any words, each kind of which is a concept of its own: a tag, say.
-    Pieces follow each other as they do in the text, with nothing but white space between them. Raises InputError.
+    A label is 0 or 1, or - where it is not known; or any words or numbers, each kind of which is a concept of its own:
+    a tag, say. Pieces follow each other as they do in the text, with nothing but white space between them.
+
+    name: of the concept, the file's by default. Raises InputError.
     """
     rows = decoded(path).rstrip("\n").split("\n")
     if "\t" in rows[0]:
@@ -154,15 +156,14 @@ def concepts_of_file(path: Path, tokens: Tokens) -> list[Concept]:
     else:
         level = _level(path, len(rows), tokens)
         labels = [row.strip() for row in rows]
-    kinds = sorted(set(labels) - {"-", "", "0", "1"})
+    kinds, name = sorted(set(labels) - {"-", ""}), name or path.stem
     if len(kinds) > MOST_KINDS:
         given = f"{len(kinds)} kinds of labels, {kinds[0]!r} among them"
         raise InputError(f"{path}: no labels", given=given, expected="0 and 1, or a few kinds of tags")
-    if not kinds:
-        return [_levelled(path.stem, labels, {"0": 0, "1": 1}, level, tokens)]
+    if set(kinds) <= {"0", "1"}:
+        return [_levelled(name, labels, {"0": 0, "1": 1}, level, tokens)]
     return [
-        _levelled(f"{path.stem} {kind}", labels, dict.fromkeys([*kinds, "0", "1"], 0) | {kind: 1}, level, tokens)
-        for kind in kinds
+        _levelled(f"{name} {kind}", labels, dict.fromkeys(kinds, 0) | {kind: 1}, level, tokens) for kind in kinds
     ]
 
 

@@ -2,33 +2,29 @@
 
 A long document is read in windows, whose first tokens are read again for what came before and are then left out;
 windows of unequal lengths are never padded. So a network that remembers more than `overlap` tokens is not seen to.
+A network that does not read so long a window is read in shorter ones: halves, quarters, and so on.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final, final
 
 import numpy as np
 import torch
 from torch import nn
 
-from seamwise.errors import InputError, ModelError
+from seamwise.errors import InputError, ModelError, SeamwiseError
 from seamwise.look.text.tokens import Tokens, tokens_of
 from seamwise.shapes import Float, Int, NDArray, Shaped, Tensor
 from seamwise.steps import Steps
 
-WINDOW, OVERLAP = 509, 125  # tokens read at once, and of these read for what came before
-
-
+WINDOW, OVERLAP = 509, 125  # tokens read at once, and of these, at most a quarter, read for what came before
+SHORTEST = 8  # tokens of a window
 SAMPLE = 8192  # tokens, or fewer of many units
-
-
 ROOM: Final = 1 << 22  # activations held at once
-
+ALIKE: Final = 1e-4  # of a layer's largest activation: what may differ where nothing should
 
 Chunk = tuple[Int[NDArray, " tokens"], Float[Tensor, "tokens units"]]
-
-
 Piece = tuple[int, int, int, int]  # of a document: its first token, that behind its last; and what is asked for
 
 
@@ -36,11 +32,15 @@ def tokens_for(network: nn.Module, documents: Sequence[str]) -> Tokens:
     """Documents as the network reads them: by its method `encode(text)` where it has one, else by bytes in UTF-8.
 
     Where a number is neither one character nor one byte, a method `pieces(text)` has to divide the text likewise.
-    Raises ModelError.
+    Raises InputError where there is no document, ModelError.
     """
+    if not documents:
+        raise InputError("there is no text", given="no document", expected="a document at least")
     try:
         return tokens_of(documents, getattr(network, "encode", _bytes), getattr(network, "pieces", None))
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+    except SeamwiseError:
+        raise
+    except Exception as error:  # whatever the user's module raises
         given = f"{type(error).__name__}: {error}"[:200]
         expected = "a number for each character, for each byte, or for each piece"
         raise ModelError("the module's encode(text) does not read the text", given=given, expected=expected) from error
@@ -56,7 +56,10 @@ class Reader:
 
     A layer is any module whose output, or its first part where it is a tuple, is [batch, tokens, units], or
     [tokens, batch, units], or [batch, units, tokens]; other modules are passed over, and those that only hand on what
-    another gave. Layers that run more than once are looked at the first time. Raises ModelError.
+    another gave. Layers that run more than once are looked at the first time.
+
+    Raises ModelError, also where what a layer gives for a window depends on others beside it, or on chance.
+    window, overlap: as they are in use; passed: modules that give no units for each token.
     """
 
     def __init__(
@@ -65,44 +68,92 @@ class Reader:
         tokens: Tokens,
         layers: Sequence[str] = (),
         window: int = WINDOW,
-        overlap: int = OVERLAP,
+        overlap: int | None = None,
     ) -> None:
+        overlap = min(OVERLAP, window // 4) if overlap is None else overlap
         if not 0 <= overlap < window:
             given, expected = f"a window of {window}, an overlap of {overlap}", "an overlap shorter than the window"
             raise InputError("windows do not fit", given=given, expected=expected)
-        self._network, self._tokens, self._window, self._overlap = network, tokens, window, overlap
-        self._axes, self.layers = self._look(layers)
+        self._network, self._tokens = network, tokens
+        self.window = self._longest(window)
+        self.overlap = min(overlap, self.window // 4) if self.window < window else overlap
+        self._axes, self.layers, self.passed = self._look(layers)
         self.n_units = sum(n for _, n in self.layers)
 
-    def _look(self, asked: Sequence[str]) -> tuple[dict[str, tuple[int, ...]], tuple[tuple[str, int], ...]]:
-        """Where batch, tokens and units are in each layer's output; two windows of a length that few layers have."""
-        length = _prime(min(self._window, self._tokens.n))
-        outputs = self._run(np.stack([self._tokens.ids[:length]] * 2))
-        axes = {name: found for name, output in outputs.items() if (found := _axes(output, 2, length))}
+    def _longest(self, window: int) -> int:
+        """The window, or the first half, quarter ... of it in which the network reads the first tokens, all of them."""
+        ids, tried, first = self._tokens.ids[:window], list[str](), None
+        length = len(ids)
+        while length:
+            try:
+                self._run(ids[: len(ids) // length * length].reshape(-1, length, *ids.shape[1:]))
+                return length if tried else window
+            except ModelError as error:
+                first = first or error
+                tried.append(str(length))
+            length = length // 2 if length >= 2 * SHORTEST else 0
+        expected = f"numbers [batch, tokens] in; windows of {', '.join(tried)} tokens were tried"
+        remedy = "give the module a method encode(text) -> numbers that it reads, or the window that it needs"
+        raise ModelError(first.brief if first else "no token", expected=expected, remedy=remedy) from first
+
+    def _look(
+        self, asked: Sequence[str]
+    ) -> tuple[dict[str, tuple[int, ...]], tuple[tuple[str, int], ...], tuple[str, ...]]:
+        """Where batch, tokens and units are in each layer's output, and what is passed over."""
+        pair = np.stack([(one := self._tokens.ids[: self.window]), one[::-1]])
+        outputs, axes = self._run(pair), self._found(pair)
         missing = [name for name in asked if name not in axes]
         if missing or not axes:
             what = f"no layer {missing[0]!r} that gives units for each token" if missing else "no layer gives units"
             expected = ", ".join(axes) or "a module whose output is [batch, tokens, units]"
             raise ModelError(what, given=", ".join(outputs)[:300] or "no output", expected=expected)
         kept = {name: found for name, found in axes.items() if not asked or name in asked}
-        return kept, tuple((name, _arranged(outputs[name], found).shape[2]) for name, found in kept.items())
+        first = {name: _arranged(outputs[name], found) for name, found in kept.items()}
+        self._check(pair, first, kept)
+        passed = () if asked else tuple(f"{n} {tuple(o.shape[1:])}" for n, o in outputs.items() if n not in axes)
+        return kept, tuple((name, output.shape[2]) for name, output in first.items()), passed
+
+    def _found(self, pair: Shaped[NDArray, "2 tokens *features"]) -> dict[str, tuple[int, ...]]:
+        """The axes of each layer; by windows of a length that few layers have, where the network reads such."""
+        length = pair.shape[1]
+        for n in dict.fromkeys([_prime(length), length]):
+            with suppress(ModelError):
+                outputs = self._run(pair[:, :n])
+                break
+        return {name: found for name, output in outputs.items() if (found := _axes(output, 2, n))}
+
+    def _check(
+        self, pair: Shaped[NDArray, "2 tokens *features"], first: dict[str, Tensor], axes: dict[str, tuple[int, ...]]
+    ) -> None:
+        """The same windows again, then the other way round: no layer may give anything else for them."""
+        again, turned = self._run(pair), self._run(pair[::-1])
+        for name, once in first.items():
+            if not _alike(once, _arranged(again[name], axes[name])):
+                remedy = "let the module draw nothing at random in eval(), and keep no state from call to call"
+                given = "the same tokens, run twice"
+                raise ModelError(f"{name}: gives something else each time", given=given, remedy=remedy)
+            if not _alike(once, _arranged(turned[name], axes[name]).flip(0)):
+                given = f"{tuple(once.shape)} from two windows of {pair.shape[1]} tokens"
+                remedy = "batch first: nn.LSTM(..., batch_first=True), or transposed before; or look at other layers"
+                what = f"{name}: what it gives for one window depends on those beside it"
+                raise ModelError(what, given=given, expected="each row of a batch by itself", remedy=remedy)
 
     def _run(self, ids: Shaped[NDArray, "batch tokens *features"]) -> dict[str, Tensor]:
         with _outputs(self._network) as outputs, _evaluated(self._network), torch.inference_mode():
             try:
-                self._network(torch.from_numpy(ids))
-            except (IndexError, RuntimeError, TypeError, ValueError) as error:
-                given = f"{type(error).__name__}: {str(error).splitlines()[0][:200]}" if str(error) else repr(error)
-                remedy = "give the module a method encode(text) -> numbers that it reads, or a smaller window"
+                self._network(torch.from_numpy(np.ascontiguousarray(ids)))
+            except Exception as error:  # whatever the user's module raises
+                given = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}" if str(error).strip() else repr(error)
+                remedy = "give the module a method encode(text) -> numbers that it reads, or the window that it needs"
                 what = f"the network does not read {ids.shape[1]} tokens"
                 raise ModelError(what, given=given, expected="numbers [batch, tokens]", remedy=remedy) from error
         return outputs
 
     def read(self, pieces: Sequence[Piece], steps: Steps | None = None) -> Iterator[Chunk]:
         """The activations of what is asked for, in no particular order: which tokens, and their units."""
-        windows = [window for piece in pieces for window in _windows(*piece, self._window, self._overlap)]
+        windows = [window for piece in pieces for window in _windows(*piece, self.window, self.overlap)]
         windows.sort(key=lambda w: w[1] - w[0])
-        at_once, at = max(1, min(32, ROOM // (self.n_units * self._window))), 0
+        at_once, at = max(1, min(32, ROOM // (self.n_units * self.window))), 0
         while at < len(windows):
             length = windows[at][1] - windows[at][0]
             batch = [w for w in windows[at : at + at_once] if w[1] - w[0] == length]
@@ -124,8 +175,8 @@ class Reader:
 
     def sample(self, pieces: Sequence[Piece]) -> Chunk:
         """Some windows from all over what is asked for, to make bins of."""
-        wanted = min(SAMPLE, max(ROOM // self.n_units, self._window))
-        windows = [window for piece in pieces for window in _windows(*piece, self._window, self._overlap)]
+        wanted = min(SAMPLE, max(ROOM // self.n_units, self.window))
+        windows = [window for piece in pieces for window in _windows(*piece, self.window, self.overlap)]
         step = max(1, int(sum(w[3] - w[2] for w in windows) / wanted))
         some = [(w[0], w[1], w[2], w[3]) for w in windows[step // 2 :: step]]
         chunks = [self._chunk(np.array([window])) for window in some]
@@ -140,6 +191,14 @@ def _windows(first: int, last: int, begin: int, end: int, window: int, overlap: 
         stop = min(start + window, last)
         yield start, stop, at, min(stop, end)
         at = stop
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    if one.shape != other.shape:
+        return False
+    one, other = one.float(), other.float()
+    reach = ALIKE * float(one.nan_to_num().abs().max()) + 1e-12
+    return torch.allclose(one, other, rtol=0, atol=reach, equal_nan=True)
 
 
 def _prime(most: int) -> int:

@@ -1,12 +1,11 @@
 """Which units of a network that reads tokens answer to a concept, by how much, and how sure that is.
 
-Units are found in one half of the text and told by the other. Half of the documents, every other one, where there are
-twenty or more; else the first half of the text and the second.
+Units are found in one half of the text and told by the other; see seamwise.look.text.halves.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, final
+from typing import Final, Literal, final
 
 import numpy as np
 import torch
@@ -15,16 +14,15 @@ from torch import nn
 from seamwise.errors import InputError
 from seamwise.look.text.auroc import StreamingAUROC, bins_of
 from seamwise.look.text.concepts import Concept, Level
+from seamwise.look.text.halves import MOST, Halves, check_concepts, halves
 from seamwise.look.text.nulls import N_NULL, ClassMeans, NullOfMaximum, classes_of, trivial_auroc, trivial_of_documents
-from seamwise.look.text.reading import OVERLAP, WINDOW, Piece, Reader
+from seamwise.look.text.reading import WINDOW, Reader
 from seamwise.look.text.tokens import Tokens, column
 from seamwise.shapes import Float, Int, NDArray, Tensor
 from seamwise.steps import Steps
 
-MOST = 200_000  # tokens that are looked at
-MANY = 20  # documents, of which every other one is held out
 COPIES = 0.25  # of a unit's answer
-FEWEST = 5  # tokens, lines or documents where a concept holds, or does not, in a half
+LEVELS: Final[tuple[Level, ...]] = ("token", "line", "document")
 _LARGEST_COLUMN, _ORDERS = 80, 12
 
 
@@ -82,11 +80,22 @@ class Answer:
 @final
 @dataclass(frozen=True)
 class TextUnits:
-    """What was found: layers with how many units each, in the order of the arrays; answers, one a concept."""
+    """What was found: layers with how many units each, in the order of the arrays; answers, one a concept, in their order.
+
+    split: the halves of the text; window, overlap: tokens read at once, and of these again; passed: layers passed over
+    """
 
     layers: tuple[tuple[str, int], ...]
-    n_tokens: int
     answers: tuple[Answer, ...]
+    split: Halves
+    window: int
+    overlap: int
+    passed: tuple[str, ...] = ()
+
+    @property
+    def n_tokens(self) -> int:
+        """How many were looked at."""
+        return int((self.split.half >= 0).sum())
 
     def unit(self, answer: Answer, at: int) -> TextUnit:
         """One unit, counted through all layers."""
@@ -106,46 +115,6 @@ def _place(layers: Sequence[tuple[str, int]], at: int) -> tuple[str, int]:
             return name, at
         at -= n
     raise InputError("no such unit", given=str(at), expected=", ".join(f"{name} ({n})" for name, n in layers))
-
-
-@final
-@dataclass(frozen=True)
-class Halves:
-    """Which tokens units are found in (0), which are held out (1), which are not looked at (-1)."""
-
-    half: Int[NDArray, " tokens"]
-    find: tuple[Piece, ...]
-    hold: tuple[Piece, ...]
-
-    def rows(self, half: int) -> Int[NDArray, " tokens"]:
-        """The tokens of a half."""
-        return np.flatnonzero(self.half == half)
-
-
-def halves(tokens: Tokens, most: int = MOST) -> Halves:
-    """At most so many tokens, in two halves: see the head of this page. Documents left out are spread evenly."""
-    ends = np.searchsorted(tokens.document, np.arange(len(tokens.documents)), side="right")
-    half = np.full(tokens.n, -1, np.int8)
-    if len(ends) >= MANY:
-        n = min(len(ends), max(MANY, int(len(ends) * most / tokens.n)))
-        chosen = np.linspace(0, len(ends) - 1, n).round().astype(int)
-        of_document = np.full(len(ends), -1, np.int8)
-        of_document[chosen[::2]], of_document[chosen[1::2]] = 0, 1
-        half = of_document[tokens.document]
-    else:
-        n = min(tokens.n, most)
-        breaks = np.flatnonzero(np.diff(tokens.line[:n])) + 1  # a half begins with a line where there are some
-        half[:n] = np.arange(n) >= (breaks[np.abs(breaks - n // 2).argmin()] if len(breaks) > 1 else n // 2)
-    return Halves(half, *(tuple(_pieces(half == k, ends)) for k in (0, 1)))
-
-
-def _pieces(asked: NDArray, ends: Int[NDArray, " documents"]) -> Iterator[Piece]:
-    first = 0
-    for last in map(int, ends):
-        at = first + np.flatnonzero(asked[first:last])
-        if len(at):
-            yield first, last, int(at[0]), int(at[-1]) + 1
-        first = last
 
 
 @final
@@ -209,8 +178,8 @@ def places(tokens: Tokens) -> Int[NDArray, " tokens"]:
     """Where each token begins: the column in its line, up to 79, and the order of magnitude of its place in all."""
     columns = [column(text) if text else np.zeros(0, int) for text in tokens.documents]
     lengths = np.array([len(text) for text in tokens.documents])
-    flat = np.append(np.concatenate(columns), 0)[(np.cumsum(lengths) - lengths)[tokens.document] + tokens.start]
-    order = np.log2(tokens.start + 1).astype(np.int64).clip(0, _ORDERS - 1)
+    flat = np.append(np.concatenate(columns), 0)[(np.cumsum(lengths) - lengths)[tokens.document] + tokens.first]
+    order = np.log2(tokens.first + 1).astype(np.int64).clip(0, _ORDERS - 1)
     return np.asarray(flat.clip(0, _LARGEST_COLUMN - 1) * _ORDERS + order)
 
 
@@ -284,7 +253,7 @@ def text_units(
     n_null: int = N_NULL,
     value: Literal["mean", "last"] = "mean",
     window: int = WINDOW,
-    overlap: int = OVERLAP,
+    overlap: int | None = None,
     seed: int = 0,
 ) -> TextUnits:
     """For each concept how every unit of every layer, or of those named, answers to it.
@@ -293,28 +262,31 @@ def text_units(
     in one half, with `n_null` moves of the labels (see NullOfMaximum). Memory: activations of some windows, and units x
     256 x concepts; for concepts of lines or documents also units x lines or documents.
 
+    window: tokens read at once, or the first half, quarter ... of it that the network reads; overlap: of these read
+    again, 125 by default, a quarter at most.
+
     Raises InputError where a concept never or always holds in a half, ModelError where no layer gives units for tokens.
     """
-    split = halves(tokens, most)
+    split = halves(tokens, most, seed)
     check_concepts(concepts, tokens, split)
     reader = Reader(network, tokens, layers, window, overlap)
     searches = list(_searches(tokens, concepts, split, n_null, seed, value == "last"))
     _search(reader, split, searches)
-    answers = {answer.concept: answer for search in searches for answer in search.answers()}
-    return TextUnits(reader.layers, int((split.half >= 0).sum()), tuple(answers[c.name] for c in concepts))
+    found = [answer for search in searches for answer in search.answers()]
+    order = np.argsort([LEVELS.index(concept.level) for concept in concepts], kind="stable")  # as searched
+    answers = tuple(found[k] for k in np.argsort(order))
+    return TextUnits(reader.layers, answers, split, reader.window, reader.overlap, reader.passed)
 
 
 def _searches(
     tokens: Tokens, concepts: Sequence[Concept], split: Halves, n_null: int, seed: int, last: bool
 ) -> Iterator[_OfTokens | _OfBlocks]:
-    of: Mapping[Level, list[Concept]] = {"token": [], "line": [], "document": []}
-    for concept in concepts:
-        of[concept.level].append(concept)
-    if of["token"]:
-        yield _OfTokens(tokens, of["token"], split, n_null, seed)
-    for level in ("line", "document"):
-        if of[level]:
-            yield _OfBlocks(tokens, of[level], split, n_null, seed, last)
+    for level in LEVELS:
+        own = [concept for concept in concepts if concept.level == level]
+        if own and level == "token":
+            yield _OfTokens(tokens, own, split, n_null, seed)
+        elif own:
+            yield _OfBlocks(tokens, own, split, n_null, seed, last)
 
 
 def _search(reader: Reader, split: Halves, searches: Sequence[_OfTokens | _OfBlocks]) -> None:
@@ -331,19 +303,3 @@ def _search(reader: Reader, split: Halves, searches: Sequence[_OfTokens | _OfBlo
         for rows, activations in reader.read(split.hold, steps):
             for search in searches:
                 search.hold(rows, activations)
-
-
-def check_concepts(concepts: Sequence[Concept], tokens: Tokens, split: Halves) -> None:
-    """Raises InputError, with the count, where a concept hardly ever or nearly always holds in one of the halves."""
-    if not concepts:
-        raise InputError("no concept", remedy="name one, or give a file with a label a token or a line")
-    for concept in concepts:
-        block = {"token": np.arange(tokens.n), "line": tokens.line, "document": tokens.document}[concept.level]
-        for k, half in enumerate(("where units are found", "held out")):
-            labels = concept.labels[np.unique(block[split.rows(k)])]
-            n, holds = int((labels >= 0).sum()), int((labels == 1).sum())
-            if min(holds, n - holds) < FEWEST:
-                given = f"it holds at {holds:,} of {n:,} {concept.level}s {half}"
-                expected = f"at {FEWEST} at least, and not at {FEWEST}, in both halves"
-                remedy = "look at more text, or at another concept"
-                raise InputError(f"concept {concept.name!r}", given=given, expected=expected, remedy=remedy)
