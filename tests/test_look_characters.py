@@ -108,7 +108,7 @@ def test_files_that_are_no_such_weights(tmp_path):
     save_file({"a": torch.zeros(1)}, other)
     broken = written(tmp_path, b"nothing", "broken.safetensors")
     for path in (other, broken):
-        with pytest.raises(ModelError, match=r"seamwise\.look\.characters"):
+        with pytest.raises(ModelError, match=r"seamwise\.look\.text\.characters"):
             load(path)
     assert "no such file" in refused(load, tmp_path / "none.safetensors")
 

@@ -1,6 +1,7 @@
 """`seamwise look`: a model folder, any network, a text; what the page holds, and what is refused."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -271,3 +272,44 @@ def test_a_module_that_trains_or_is_half_is_refused():
         graph_of(net.train(), [torch.rand(2, 3, 8, 8)])
     with pytest.raises(ModelError, match="half precision"):
         graph_of(net.eval().half(), [torch.rand(2, 3, 8, 8)])
+
+
+def test_a_page_does_not_take_the_place_of_a_pipe(call, place):
+    os.mkfifo(place / "pipe")
+    code, _, err = call("look", *SEES, "--data", "photos", "--out", "pipe")
+    assert code == 2
+    assert "no regular file" in err
+    assert (place / "pipe").is_fifo()
+
+
+def test_a_link_is_followed(call, place):
+    (place / "target.html").write_text("old")
+    (place / "link.html").symlink_to("target.html")
+    code, _, _ = call("look", *SEES, "--data", "photos", "--out", "link.html", "--unit", "0/1", "--unit", "#0/1")
+    assert code == 0
+    assert (place / "link.html").is_symlink()
+    assert len(blocks((place / "target.html").read_text())) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--text", "text.txt", "--unit", "a/1"), "--unit is of pictures"),
+        (("--text", "text.txt", "--size", "32"), "--size is of pictures"),
+        (("--column", "review"), "--column is of texts"),
+        (("--places", "10"), "1 to 9"),
+    ],
+)
+def test_options_that_would_not_be_looked_at_are_refused(call, words, said):
+    code, _, err = call("look", "nets_to_look_at:sees", *words, "--out", "wrong.html")
+    assert code == 2
+    assert said in err
+
+
+def test_a_models_layers_go_by_the_names_of_the_page_too(call, model, place):
+    code, out, _ = call("look", "model", "--out", "one.html", "--unit", "#see.maps.3/2", "--method", "none", "--json")
+    assert code == 0
+    assert json.loads(out)["units"] == 1
+    code, _, err = call("look", "model", "--out", "one.html", "--size", "32")
+    assert code == 2
+    assert "--size is of a factory's network" in err

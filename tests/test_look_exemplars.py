@@ -140,3 +140,9 @@ def test_what_is_watched_is_each_pictures_largest(net, graph, pictures):
     assert [first for first, _ in seen] == [0, 32, 64]
     with torch.no_grad():
         assert torch.allclose(torch.cat([b for _, b in seen]), net[1](net[0](pictures)).amax((2, 3)), atol=1e-6)
+
+
+def test_one_picture_alone_leaves_no_unit_dead():
+    net = nn.Sequential(nn.Conv2d(1, 2, 3)).eval()
+    (found,) = exemplars(graph_of(net, [torch.rand(2, 1, 6, 6)]), [[torch.rand(1, 1, 6, 6)]])
+    assert not found.dead.any()

@@ -218,3 +218,41 @@ def test_what_cannot_be_looked_into_is_refused_with_the_reason(why):
     with pytest.raises(ModelError) as told:
         graph_of(module, (torch.rand(shape),))
     assert all(part in str(told.value) for part in (what, more))
+
+
+class Doubled(nn.Module):
+    """The picture and its mirror image, part after part in one batch; then one item at a time, by itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.both, self.one = nn.Conv2d(1, 2, 3), nn.Conv2d(1, 2, 3)
+
+    def forward(self, x):
+        halves = self.both(torch.cat([x, x.flip(-1)])).mean((1, 2, 3)).view(2, -1)
+        return halves.sum(0) + self.one(x).mean((1, 2, 3))
+
+
+def test_layers_whose_rows_do_not_go_item_by_item_are_left_out():
+    graph = graph_of(Doubled().eval(), [torch.rand(3, 1, 8, 8)])
+    assert [layer.name for layer in graph.layers] == ["one"]
+    assert graph.dropped == ("both",)
+
+
+class Mixed(nn.Sequential):
+    def forward(self, x):
+        return self[0](x - x.mean(0))
+
+
+def test_a_network_that_mixes_the_items_of_a_batch_is_refused():
+    with pytest.raises(ModelError, match="mix the items"):
+        graph_of(Mixed(nn.Conv2d(1, 2, 3)).eval(), [torch.rand(3, 1, 8, 8)])
+
+
+class Chance(nn.Sequential):
+    def forward(self, x):
+        return torch.nn.functional.dropout(self[0](x))
+
+
+def test_dropout_that_is_always_on_is_refused():
+    with pytest.raises(ModelError, match="at random"):
+        graph_of(Chance(nn.Conv2d(1, 2, 3)).eval(), [torch.rand(3, 1, 8, 8)])

@@ -137,3 +137,11 @@ def test_files_are_found_in_folders_too(tmp_path):
 def test_what_is_kept_in_memory_is_bounded(tmp_path):
     save(tmp_path / "a.png")
     assert Folder(tmp_path, 224)._read.cache_info().maxsize * 224 * 224 * 3 <= KEPT_BYTES
+
+
+def test_pictures_beside_folders_have_no_class(tmp_path):
+    for name in ("cat/1.png", "dog/1.png", "0.png"):
+        save(tmp_path / name)
+    items = Folder(tmp_path, SIDE)
+    everything(items)
+    assert items.class_names == ()

@@ -9,7 +9,8 @@ from seamwise.errors import InputError, ModelError
 from seamwise.look.text.coloured import coloured, examples, values_of
 from seamwise.look.text.concepts import concept_of, concept_of_documents, concepts_of_file, usual_concepts
 from seamwise.look.text.reading import Reader, tokens_for
-from seamwise.look.text.units import halves, kinds, text_units
+from seamwise.look.text.halves import halves
+from seamwise.look.text.units import kinds, text_units
 
 
 def prose(seed, n=6000):
