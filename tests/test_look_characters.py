@@ -40,7 +40,12 @@ def test_plain_text_is_one_document(tmp_path):
 
 def test_lines_with_labels_are_documents(tmp_path):
     assert read_text(written(tmp_path, "Good. \t1\n\nBad\t0\n")) == Text(("Good. ", "Bad"), (1, 0))
-    assert read_text(written(tmp_path, "Good\t1\nno label\n")).labels is None
+    assert read_text(written(tmp_path, "Good\t1\nno label\n")) == Text(("Good", "no label"), (1, -1))
+    assert read_text(written(tmp_path, "Good\t1\nno\n\nlabels\n")).labels is None
+    words = read_text(written(tmp_path, "Good\tpos\nBad\tneg\n" * 2))
+    assert (words.documents[:2], words.labels, words.label) == (("Good", "Bad"), (1, 0, 1, 0), "label pos")
+    (note,) = read_text(written(tmp_path, "a\t3\nb\t4\nc\t5\n" * 3)).notes
+    assert "3 kinds: 3, 4, 5" in note
 
 
 def test_a_table(tmp_path):
@@ -48,7 +53,13 @@ def test_a_table(tmp_path):
     assert read_text(path) == Text(('好, "很好"\n是', "不好"), (1, 0))
     assert read_text(path, "other").documents == ("x", "y")
     assert "label, review, other" in refused(read_text, path, "text")
-    assert read_text(written(tmp_path, "label,text\ngood,a\nbad,b\n", "a.csv")) == Text(("a", "b"))
+    named = written(tmp_path, "label,text\ngood,a\nbad,b\n,c\n", "a.csv")
+    assert read_text(named) == Text(("a", "b", "c"), (1, 0, -1), "label good")
+    assert read_text(written(tmp_path, "label,text\n1,a\n,b\n0,c\n", "a.csv")).labels == (1, -1, 0)
+    several = read_text(written(tmp_path, "label,text\n1,a\n2,b\n3,c\n", "a.csv"))
+    assert several.labels is None
+    assert "1, 2, 3" in several.notes[0]
+    assert read_text(written(tmp_path, "text\na\u2028b\x85c\n", "a.csv")).documents == ("a\u2028b\x85c",)
     assert "no column named" in refused(read_text, written(tmp_path, "a,b\n1,2\n", "a.csv"))
     assert "no table" in refused(read_text, written(tmp_path, 'review\n"a', "a.csv"))
     assert "1 columns in 'b'" in refused(read_text, written(tmp_path, "label,review\n1,a\n\nb\n", "a.csv"))
@@ -60,6 +71,13 @@ def test_text_in_another_encoding(tmp_path, before):
     told = refused(read_text, path)
     assert f"line 2, byte {4 + len(before)}: no UTF-8" in told
     assert "iconv" in told
+
+
+def test_utf_16_is_told_as_such(tmp_path):
+    for kind, name in (("utf-16", "UTF-16"), ("utf-32", "UTF-32")):
+        told = refused(read_text, written(tmp_path, "好".encode(kind)))
+        assert f"{name}, not UTF-8" in told
+        assert f"iconv -f {name}" in told
 
 
 @pytest.mark.parametrize(("content", "told"), [(b"", "empty"), (b" \n", "white space alone")])

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from seamwise.errors import InputError, ModelError
 from seamwise.look.text.concepts import MARKS, blocked, concept_of, concept_of_documents, concepts_of_file
 from seamwise.look.text.tokens import tokens_of
+from seamwise.look.text.units import places
 
 
 def characters(*documents):
@@ -66,6 +67,26 @@ def test_bytes_and_pieces():
     pieces = tokens_of(["Oh 12!"], lambda text: np.zeros((4, 3)), lambda text: ["", "Oh", " 12", "!"])
     assert concept_of("digits", pieces).labels.tolist() == [-1, 0, 1, 0]
     assert pieces.ids.shape == (4, 3)
+
+
+def test_a_token_is_where_its_first_letter_is():
+    parts = ["  a", "\nb", "\n\n c", "\n"]
+    pieces = tokens_of(
+        ["".join(parts), " "], lambda text: np.zeros(4 if len(text) > 1 else 0), lambda text: parts * (len(text) > 1)
+    )
+    assert pieces.line.tolist() == [0, 1, 3, 3]
+    assert [pieces.text(k) for k in range(4)] == parts
+    assert concept_of("line start", pieces).labels.tolist() == [0, 1, 0, 0]
+    assert concept_of("letters", pieces).labels.tolist() == [1, 1, 1, 0]
+    assert concept_of("white space", pieces).labels.tolist() == [0, 0, 0, 1]
+    assert [places(pieces)[k] // 12 for k in range(3)] == [2, 0, 1]
+
+
+def test_labels_of_more_kinds_than_0_and_1(tmp_path):
+    path = tmp_path / "mine.txt"
+    path.write_text("0\n1\n2\n-\n")
+    found = {concept.name: concept.labels.tolist() for concept in concepts_of_file(path, characters("abcd"))}
+    assert found == {"mine 0": [1, 0, 0, -1], "mine 1": [0, 1, 0, -1], "mine 2": [0, 0, 1, -1]}
 
 
 def test_what_does_not_fit_the_text():

@@ -6,10 +6,12 @@ import torch
 from torch import nn
 
 from seamwise.errors import InputError, ModelError
+from seamwise.look.text.characters import Text
 from seamwise.look.text.coloured import coloured, examples, values_of
-from seamwise.look.text.concepts import concept_of, concept_of_documents, concepts_of_file, usual_concepts
+from seamwise.look.text.concepts import Concept, concept_of, concept_of_documents, concepts_of_file, usual_concepts
+from seamwise.look.text.halves import halves, shortened
 from seamwise.look.text.reading import Reader, tokens_for
-from seamwise.look.text.halves import halves
+from seamwise.look.text.showing import look_at_text, write_text_look
 from seamwise.look.text.units import kinds, text_units
 
 
@@ -206,13 +208,18 @@ def test_halves_of_one_text_and_of_many():
     one = halves(tokens_of_prose(1, 6000), most=3000)
     assert sum(map(len, (one.rows(0), one.rows(1)))) == 3000
     assert abs(len(one.rows(0)) - 1500) < 200
-    assert one.rows(0).max() < one.rows(1).min()
+    assert one.rows(0).max() < 3000 <= one.rows(1).min()  # one stretch from each half of the text
+    assert (one.rows(0)[0], one.rows(1)[-1]) == (750, 5249)
     tokens = tokens_of_prose(100, 60)
     many = halves(tokens, most=3000)
     documents = [np.unique(tokens.document[many.rows(k)]) for k in (0, 1)]
     assert (len(documents[0]), len(documents[1])) == (25, 25)
     assert not set(documents[0]) & set(documents[1])
-    assert max(documents[1]) == 99
+    assert max(max(documents[0]), max(documents[1])) > 90
+    assert (many.half == halves(tokens, most=3000).half).all()
+    assert (many.half != halves(tokens, most=3000, seed=1).half).any()
+    labels = np.arange(100) % 2  # one after the other
+    assert all(labels[half].min() < labels[half].max() for half in documents)
     assert (many.half[tokens.document == documents[0][0]] == 0).all()
 
 
@@ -247,3 +254,159 @@ def test_a_document_shorter_than_a_window_and_of_one_token():
     found, of = answers(Planted(), tokens, ["punctuation"])
     assert of["punctuation"].auroc[0] > 0.6
     assert found.n_tokens == tokens.n
+
+
+def test_halves_are_cut_at_a_line_break_that_is_near_alone():
+    for at, cut in ((560, 561), (900, 500)):
+        tokens = tokens_for(Planted(), ["x" * at + "\n" + "y" * (999 - at)])
+        assert halves(tokens).rows(1)[0] == cut
+    assert halves(tokens_for(Planted(), ["x" * 530, "y" * 470])).rows(1)[0] == 530
+
+
+def test_two_concepts_of_one_name():
+    tokens = tokens_of_prose(24, 500)
+    of = {name: concept_of(name, tokens).labels for name in ("digits", "punctuation")}
+    line = Concept("mine", "line", np.random.default_rng(0).integers(0, 2, tokens.n_lines).astype(np.int8))
+    asked = [line, Concept("mine", "token", of["punctuation"]), line, Concept("mine", "token", of["digits"])]
+    found = text_units(Planted(), tokens, asked, n_null=9)
+    assert [answer.level for answer in found.answers] == ["line", "token", "line", "token"]
+    assert [found.best(answer, 1)[0].unit == 0 for answer in found.answers[1::2]] == [True, False]
+
+
+def test_files_of_one_name_are_told_apart(tmp_path):
+    text = Text((prose(0, 2000),))
+    labels = "\n".join(str(int(c in ",.")) for c in text.documents[0])
+    paths = [tmp_path / "a/x.txt", tmp_path / "b/x.txt", tmp_path / "punctuation.txt"]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(labels)
+    look = look_at_text(Planted(), text, ["punctuation", *map(str, paths), str(paths[0])])
+    assert [answer.concept for answer in look.found.answers] == ["punctuation", *map(str, paths)]
+
+
+class AcrossRows(nn.Module):
+    """Recurrent over the rows of a batch: tokens first is what it expects."""
+
+    def __init__(self, recurrent):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embedding, self.memory = nn.Embedding(256, 8), recurrent(8, 16)
+
+    def forward(self, ids):
+        return self.memory(self.embedding(ids))[0]
+
+
+class Stateful(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lstm, self.state = nn.LSTM(1, 4, batch_first=True), None
+
+    def forward(self, ids):
+        values, self.state = self.lstm(ids[..., None] / 100, self.state)
+        return values
+
+
+class Drawing(nn.Module):
+    def forward(self, ids):
+        return ids[..., None] + torch.rand(*ids.shape, 3)
+
+
+@pytest.mark.parametrize(
+    ("network", "told"),
+    [
+        (lambda: AcrossRows(nn.LSTM), "memory: what it gives for one window depends on those beside it"),
+        (lambda: AcrossRows(nn.RNN), "batch_first=True"),
+        (Stateful, "lstm: gives something else each time"),
+        (Drawing, "output: gives something else each time"),
+    ],
+)
+def test_layers_of_which_a_window_alone_does_not_tell(network, told):
+    with pytest.raises(ModelError) as caught:
+        Reader(network(), tokens_of_prose(1, 900))
+    assert told in str(caught.value)
+    if network not in (Stateful, Drawing):
+        assert Reader(network(), tokens_of_prose(1, 900), ["embedding"]).passed == ()
+
+
+class Short(nn.Module):
+    """Has places for so many tokens, or needs exactly so many."""
+
+    def __init__(self, n, exact=False):
+        super().__init__()
+        self.places, self.exact, self.lengths = nn.Embedding(n, 4), exact, set()
+
+    def forward(self, ids):
+        assert not self.exact or ids.shape[1] == self.places.num_embeddings, f"{ids.shape[1]} tokens"
+        self.lengths.add(ids.shape[1])
+        return self.places(torch.arange(ids.shape[1]))[None] + (ids == 44)[..., None]
+
+
+def test_a_network_that_reads_few_tokens_at_once():
+    tokens = tokens_of_prose(1, 3000)
+    reader = Reader(Short(100), tokens)
+    assert (reader.window, reader.overlap) == (63, 15)
+    found = text_units(Short(100), tokens, [concept_of("punctuation", tokens)], n_null=9)
+    assert (found.window, found.overlap) == (63, 15)
+    network = Short(96, exact=True)
+    look = look_at_text(network, Text((prose(0, 3000),)), ["punctuation"], window=96)
+    assert (look.found.window, network.lengths) == (96, {96})
+    with pytest.raises(
+        ModelError, match=r"(?s)AssertionError: 509 tokens.*509, 254, 127, 63, 31, 15 tokens were tried"
+    ):
+        Reader(network, tokens)
+
+
+@pytest.mark.parametrize("error", [AssertionError, KeyError, AttributeError, NotImplementedError])
+def test_whatever_the_module_raises(error):
+    def fails(*_):
+        raise error("its own words")
+
+    network = Failing()
+    network.answer = fails
+    with pytest.raises(ModelError, match=rf"{error.__name__}: .*its own words"):
+        Reader(network, tokens_of_prose(1, 300))
+    network.encode = fails
+    with pytest.raises(ModelError, match=rf"{error.__name__}: .*its own words"):
+        tokens_for(network, ["a"])
+
+
+def test_no_more_becomes_tokens_than_is_looked_at():
+    long = Text(("ab\n" * 40_000,))
+    assert [(len(part), part[:3]) for part in shortened(long, 3000).documents] == [(1500, "ab\n")] * 2
+    many = shortened(Text(tuple(f"{k} " * 50 for k in range(1000)), tuple(k % 2 for k in range(1000))), 20_000)
+    assert all(int(document.split()[0]) % 2 == label for document, label in zip(*_both(many), strict=True))
+    assert sum(map(len, many.documents)) == pytest.approx(20_000, rel=0.1)
+    longer = shortened(Text(("a" * 1000,) * 30), 4000)
+    assert {len(document) for document in longer.documents} == {200}
+    assert shortened(many, 10**6) is many
+
+
+def _both(text):
+    return text.documents, text.labels
+
+
+def test_the_page_says_what_was_looked_at_and_how(tmp_path):
+    texts = Text(tuple(prose(k, 200) for k in range(60)), tuple(k % 2 for k in range(60)))
+    look = look_at_text(Planted(), texts, ["punctuation"], most=6000)
+    assert "30 of 60 documents; half of these, drawn at random (seed 0)" in look.looked_at
+    assert look.looked_at.startswith("6,000 of 12,000 characters")
+    page = write_text_look(tmp_path / "a.html", "A text", look, lead="Of a test.").read_text()
+    assert "Of a test. 6,000 of 12,000 characters" in page
+    assert "windows of 509 tokens, of which 125 are those before, read again" in page
+    assert "copies its token" in page
+    assert "0.99-0.999" in page
+    assert "0.999-1" in page
+    assert "— — —" in page
+    one = look_at_text(Turned(), Text((prose(0, 9000),)), ["punctuation"], most=3000)
+    assert re.match(r"2,[89]\d\d of 9,000 characters", one.looked_at)  # from the beginning of a line
+    assert "a stretch from the middle of each" in one.looked_at
+    assert one.notes == ("layers passed over, which give no units for each token: pooled (7, 3)",)
+
+
+def test_odd_texts(tmp_path):
+    look = look_at_text(Planted(), Text((prose(0, 2000).replace("a", "\ud800"),)), ["punctuation"])
+    assert "\ufffd" in write_text_look(tmp_path / "a.html", "\ud800", look).read_text(encoding="utf-8")
+    with pytest.raises(InputError, match="there is no text"):
+        look_at_text(Planted(), Text(()))
+    with pytest.raises(InputError, match="2 labels of 1 documents"):
+        Text(("a",), (0, 1))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tiny
 
+from seamwise.errors import StorageError
 from seamwise.plan import make_plan
 from seamwise.report import figures, page, probed, rediscovered
 from seamwise.report.parts import Figure, Table, Words
@@ -126,7 +127,7 @@ def test_left_out_without_stages_task_or_networks_to_compare(copied, task):
     study = open_run(copied)
     assert read_rediscovered(study, None) == rediscovered.Rediscovered()
     shutil.rmtree(copied / "stages")
-    assert read_rediscovered(study, task) == rediscovered.Rediscovered()
+    assert read_rediscovered(study, task) == rediscovered.Rediscovered(note=rediscovered.GONE)
     assert not (copied / FILE).exists()
     assert parts_of(copied, rediscovered.Rediscovered()) == []
 
@@ -158,3 +159,31 @@ def test_weights_that_cannot_be_read_cost_the_section_alone(copied, task):
     for weights in (copied / "stages").glob("*/weights.safetensors"):
         weights.write_bytes(b"no weights")
     assert "Not looked into" in read_rediscovered(open_run(copied), task).note
+
+
+def test_one_network_that_cannot_be_read_costs_itself_alone(copied, task, monkeypatch):
+    study = open_run(copied)
+    (direct,) = next(t for t in study.trials if t.regime == "direct").trainings
+    (copied / "stages" / direct / "weights.safetensors").write_bytes(b"no weights")
+    monkeypatch.setattr(rediscovered, "_affordable", lambda task, nets: 20)
+    monkeypatch.setattr(rediscovered, "FEWEST_ITEMS", 0)
+    found = read_rediscovered(study, task)
+    assert [network.name for network in found.networks] == ["independent", "endtoend"]
+    assert found.note.startswith("Not looked into direct: ")
+    assert not (copied / FILE).exists()  # to be read again, once it is mended
+
+
+def test_nothing_costs_the_report(copied, task, monkeypatch):
+    def fails(*_):
+        raise RuntimeError("mat1 and mat2\nno fit")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rediscovered, "_affordable", fails)
+        assert read_rediscovered(open_run(copied), task).note == "Not looked into: RuntimeError: mat1 and mat2."
+
+    def full(*_):
+        raise StorageError("disk full")
+
+    monkeypatch.setattr(rediscovered, "write_json", full)
+    monkeypatch.setattr(rediscovered, "_affordable", lambda task, nets: 0)
+    assert "would take more than" in read_rediscovered(open_run(copied), task).note

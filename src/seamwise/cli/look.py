@@ -39,7 +39,8 @@ def look(
     concept: Annotated[
         list[str] | None,
         typer.Option(
-            help="punctuation, quotes ..., or a file with a label a token or a line; repeatable; all by default."
+            help="A name (punctuation, quote marks, particles ...), label (the text's own), or a file with a label a token, "
+            "a line or a document; repeatable; by default all that hold often enough."
         ),
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="Of a factory's network: a safetensors file.")] = None,
@@ -55,6 +56,9 @@ def look(
     places: Annotated[int, typer.Option(help="Patches a unit.")] = 9,
     sanity: Annotated[bool, typer.Option(help="Beside each way back the same without learning.")] = True,
     maximise: Annotated[bool, typer.Option(help="A picture made to excite each unit, too; slow.")] = False,
+    window: Annotated[
+        int | None, typer.Option(help="Tokens read at once; 509, or what the network can read, by default.")
+    ] = None,
     picture: Annotated[str, typer.Option(help="Whose feature maps are shown, by name; the first by default.")] = "",
     seed: Annotated[int, typer.Option(help="Of what is drawn at random.")] = 0,
     as_json: Json = False,
@@ -72,9 +76,9 @@ def look(
     if text is not None:
         _refuse(of_pictures | {"--maximise": maximise}, "of pictures", "leave it out, or leave out --text")
         _refuse({} if is_factory else {"--weights": weights}, "of a factory's network", "a parser has its own")
-        _look_at_text(network, weights, text, column, concept or [], layer or [], out, seed, as_json)
+        _look_at_text(network, weights, text, column, concept or [], layer or [], window, out, seed, as_json)
         return
-    _refuse({"--concept": concept, "--column": column}, "of texts", "give --text FILE too")
+    _refuse({"--concept": concept, "--column": column, "--window": window}, "of texts", "give --text FILE too")
     own = {} if is_factory else {"--weights": weights, "--size": size, "--tone": tone}
     _refuse(own, "of a factory's network", "leave it out: a model folder has its own")
     from seamwise.look.looking import Wanted
@@ -228,6 +232,7 @@ def _look_at_text(
     column: str,
     concepts: list[str],
     layers: list[str],
+    window: int | None,
     out: Path,
     seed: int,
     as_json: bool,
@@ -238,10 +243,17 @@ def _look_at_text(
     with aside(as_json):
         module = _reader(network, weights)
         refuse_pictures(module)
-        found = look_at_text(module, read_text(text, column), concepts, layers=layers, seed=seed)
-        title, lead = f"What {network} answers to", f"{found.found.n_tokens:,} tokens of {text}."
+        wide = {} if window is None else {"window": window}
+        found = look_at_text(module, read_text(text, column), concepts, layers=layers, seed=seed, **wide)
+        title, lead = f"What {network} answers to", f"{text}."
         page = write_text_look(out, title, found, lead=lead, seed=seed)
-    told = {"page": str(page), "n_tokens": found.found.n_tokens, "units": found.flat(), "notes": list(found.notes)}
+    told = {
+        "page": str(page),
+        "n_tokens": found.found.n_tokens,
+        "looked_at": found.looked_at,
+        "units": found.flat(),
+        "notes": list(found.notes),
+    }
     if as_json:
         print(json.dumps(told))
         return
@@ -250,7 +262,7 @@ def _look_at_text(
     best = {row["concept"]: row for row in reversed(found.flat())}
     for name, row in reversed(best.items()):
         print(f"{name}: {row['layer']}/{row['unit']}, AUROC {row['auroc']:.3f}, p {row['p']:.3f}")
-    print(f"{page}: {found.found.n_tokens:,} tokens")
+    print(f"{page}: {found.looked_at}")
 
 
 def _reader(network: str, weights: Path | None) -> "nn.Module":

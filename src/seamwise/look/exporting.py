@@ -15,6 +15,7 @@ from seamwise.shapes import Tensor
 
 
 def check(module: nn.Module) -> None:
+    """Raises ModelError where a network is in training mode or in half precision."""
     what = type(module).__name__
     training = [name or what for name, part in module.named_modules() if part.training]
     if training:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, final
 
@@ -30,6 +31,7 @@ FILE = "rediscovered.json"
 MOST_SECONDS = 30.0
 MOST_ITEMS, FEWEST_ITEMS = 1000, 100  # of each split
 MOST_FEATURES = 1024
+GONE = "Not looked into: the networks are no longer in the study's folder, and nothing was read from them before."
 N_TIMED = 16  # items by which the time is reckoned
 
 
@@ -60,12 +62,13 @@ def read_rediscovered(study: Study, task: "Task | None") -> Rediscovered:
     if kept is not None:
         return kept
     hashes = {hash_ for trial in trials.values() for hash_ in trial.trainings}
-    if task is None or not hashes or not all((study.run / "stages" / hash_).is_dir() for hash_ in hashes):
+    if task is None or not hashes:
         return Rediscovered()
-    found = _read(study, task, trials)
-    if found.networks or found.note:
+    found, lost = _read(study, task, trials)
+    if not lost and (found.networks or found.note):
         content = {"format": FORMAT, "key": key, "networks": [asdict(n) for n in found.networks], "note": found.note}
-        write_json(study.run / FILE, content)
+        with suppress(SeamwiseError, OSError):  # a folder that cannot be written does not cost the report
+            write_json(study.run / FILE, content)
     return found
 
 
@@ -107,31 +110,62 @@ def _network_of(kept: Mapping[str, Any]) -> Network:
     return Network(kept["name"], trained, untrained, kept["own"])
 
 
-def _read(study: Study, task: "Task", trials: Mapping[str, Trial]) -> Rediscovered:
-    """Every network in turn, as long as there is time. Nothing that goes wrong here costs the report."""
-    from seamwise.look.probing.probe import Probed, rediscovered, stage_fields
+def _read(study: Study, task: "Task", trials: Mapping[str, Trial]) -> tuple[Rediscovered, bool]:
+    """Every network in turn, as long as there is time; and whether some were lost, so that it is not to be kept.
 
-    start, networks = time.monotonic(), list[Network]()
+    Nothing that goes wrong here costs the report.
+    """
+    from seamwise.look.probing.probe import stage_fields
+
+    networks, lost = list[Network](), list[str]()
     try:
         if not stage_fields(task):
-            return Rediscovered()
+            return Rediscovered(), False
+        if not any((study.run / "stages" / hash_).is_dir() for trial in trials.values() for hash_ in trial.trainings):
+            return Rediscovered(note=GONE), True
         changed = _changed(study, task, trials)
         if changed:
-            return Rediscovered(note=f"Not looked into: {changed}.")
-        nets = {regime: _net(study, task, trial) for regime, trial in trials.items()}
-        n_items = _affordable(task, nets)
-        if n_items < FEWEST_ITEMS:
-            return Rediscovered(note=f"Not looked into: that would take more than {MOST_SECONDS:g} s.")
-        probed: Probed
-        for probed in rediscovered(task, nets, max_items=n_items, max_features=MOST_FEATURES):
-            networks.append(_network(probed, trials[probed.name]))
-            if time.monotonic() - start > MOST_SECONDS and len(networks) < len(nets):
-                rest = ", ".join(list(nets)[len(networks) :])
-                return Rediscovered(tuple(networks), f"Not looked into after {MOST_SECONDS:g} s: {rest}.")
-    except SeamwiseError as error:
-        told = str(error).splitlines()[0]
-        return Rediscovered(tuple(networks), f"Not looked into{' any further' if networks else ''}: {told}.")
-    return Rediscovered(tuple(networks))
+            return Rediscovered(note=f"Not looked into: {changed}."), False
+        nets = _nets(study, task, trials, lost)
+        note = _probed(task, trials, nets, networks)
+    except Exception as error:  # whatever the task's own networks and functions raise
+        lost.append(f"Not looked into{' any further' if networks else ''}: {_brief(error)}.")
+        note = ""
+    return Rediscovered(tuple(networks), " ".join([*lost, *([note] if note else [])])), bool(lost)
+
+
+def _nets(study: Study, task: "Task", trials: Mapping[str, Trial], lost: list[str]) -> "dict[str, ChainNet]":
+    """The networks that can be read."""
+    nets = {}
+    for regime, trial in trials.items():
+        try:
+            nets[regime] = _net(study, task, trial)
+        except Exception as error:  # one costs only itself
+            lost.append(f"Not looked into {regime}: {_brief(error)}.")
+    return nets
+
+
+def _probed(task: "Task", trials: Mapping[str, Trial], nets: "Mapping[str, ChainNet]", networks: list[Network]) -> str:
+    """What is read from each, added to `networks`; and why there are no more, in words."""
+    from seamwise.look.probing.probe import rediscovered
+
+    if not nets:
+        return ""
+    start, n_items = time.monotonic(), _affordable(task, nets)
+    if n_items < FEWEST_ITEMS:
+        return f"Not looked into: that would take more than {MOST_SECONDS:g} s."
+    for probed in rediscovered(task, nets, max_items=n_items, max_features=MOST_FEATURES):
+        networks.append(_network(probed, trials[probed.name]))
+        if time.monotonic() - start > MOST_SECONDS and len(networks) < len(nets):
+            return f"Not looked into after {MOST_SECONDS:g} s: {', '.join(list(nets)[len(networks) :])}."
+    return ""
+
+
+def _brief(error: Exception) -> str:
+    """What went wrong, on a line."""
+    if isinstance(error, SeamwiseError):
+        return str(error).splitlines()[0]
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:200]}"
 
 
 def _changed(study: Study, task: "Task", trials: Mapping[str, Trial]) -> str:

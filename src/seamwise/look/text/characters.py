@@ -17,7 +17,7 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -69,8 +69,8 @@ class Text:
 def read_text(path: Path, column: str = "") -> Text:
     """A text file as one document; a table (.csv) as a document a row, and its column `label` as their labels.
 
-    A file of which half of the lines or more end in a tabulator and 0 or 1, or all of them in a tabulator and one of
-    two words, is one document a line, with that label. Labels are 0 and 1, or two words, of which the later in the
+    A file of which half of the lines or more end in a tabulator and 0 or 1, or all of them in a tabulator and one of a
+    few words, is one document a line, with that label. Labels are 0 and 1, or two words, of which the later in the
     alphabet counts as 1; where one is missing, or -, it is not known. Documents of white space alone are left out.
     Raises InputError where the file is no UTF-8, the column is not there, or no character is.
     """
@@ -113,11 +113,9 @@ def _labelled_lines(whole: str) -> Text | None:
     found = [_LABELLED.fullmatch(line) for line in lines]
     told = [match[2] if match else "" for match in found]
     kinds = {label for label in told if label not in _UNKNOWN}
-    if not kinds or len(kinds) > FEW_KINDS or 2 * sum(label in ("0", "1") for label in told) < len(lines):
-        if not all(found) or len(kinds) != 2:
-            if found and all(found) and 2 < len(kinds) <= min(FEW_KINDS, len(lines) // 2):
-                return Text((whole,), notes=(_no_labels(kinds, "lines end in a tabulator and"),))
-            return None
+    numbered = bool(lines) and 2 * sum(label in ("0", "1") for label in told) >= len(lines)
+    if not numbered and not (all(found) and 1 < len(kinds) <= min(FEW_KINDS, len(lines) // 2)):
+        return None
     documents = tuple(match[1] if match else line for match, line in zip(found, lines, strict=True))
     return _labelled(documents, told)
 
@@ -128,13 +126,14 @@ def _labelled(documents: tuple[str, ...], told: Sequence[str]) -> Text:
     if kinds and set(kinds) <= {"0", "1"}:
         return Text(documents, tuple(int(label) if label in kinds else -1 for label in told))
     if len(kinds) != 2:
-        return Text(documents, notes=(_no_labels(kinds, "labels are"),))
+        return Text(documents, notes=(_no_labels(kinds),))
     return Text(documents, tuple(kinds.index(label) if label in kinds else -1 for label in told), f"label {kinds[1]}")
 
 
-def _no_labels(kinds: Collection[str], what: str) -> str:
-    few = ", ".join(sorted(kinds)[:FEW_KINDS]) + (" ..." if len(kinds) > FEW_KINDS else "")
-    return f"labels of documents: {what} {few or 'missing'}; not looked at, since they are not of two kinds"
+def _no_labels(kinds: Sequence[str]) -> str:
+    few = ", ".join(kind[:20] for kind in kinds[:FEW_KINDS]) + (" ..." if len(kinds) > FEW_KINDS else "")
+    told = f"{len(kinds)} kinds: {few}" if kinds else "none is known"
+    return f"labels of documents are looked at where they are of two kinds, such as 0 and 1; here {told}"
 
 
 def _table(path: Path, whole: str, column: str) -> Text:

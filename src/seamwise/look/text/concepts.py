@@ -162,9 +162,7 @@ def concepts_of_file(path: Path, tokens: Tokens, name: str = "") -> list[Concept
         raise InputError(f"{path}: no labels", given=given, expected="0 and 1, or a few kinds of tags")
     if set(kinds) <= {"0", "1"}:
         return [_levelled(name, labels, {"0": 0, "1": 1}, level, tokens)]
-    return [
-        _levelled(f"{name} {kind}", labels, dict.fromkeys(kinds, 0) | {kind: 1}, level, tokens) for kind in kinds
-    ]
+    return [_levelled(f"{name} {kind}", labels, dict.fromkeys(kinds, 0) | {kind: 1}, level, tokens) for kind in kinds]
 
 
 def _level(path: Path, n: int, tokens: Tokens) -> Level:

@@ -86,7 +86,8 @@ class Reader:
         length = len(ids)
         while length:
             try:
-                self._run(ids[: len(ids) // length * length].reshape(-1, length, *ids.shape[1:]))
+                rows = ids[: len(ids) // length * length].reshape(-1, length, *ids.shape[1:])
+                self._run(np.concatenate([rows, rows]))
                 return length if tried else window
             except ModelError as error:
                 first = first or error
@@ -143,7 +144,11 @@ class Reader:
             try:
                 self._network(torch.from_numpy(np.ascontiguousarray(ids)))
             except Exception as error:  # whatever the user's module raises
-                given = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}" if str(error).strip() else repr(error)
+                given = (
+                    f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}"
+                    if str(error).strip()
+                    else repr(error)
+                )
                 remedy = "give the module a method encode(text) -> numbers that it reads, or the window that it needs"
                 what = f"the network does not read {ids.shape[1]} tokens"
                 raise ModelError(what, given=given, expected="numbers [batch, tokens]", remedy=remedy) from error

@@ -80,7 +80,7 @@ class Answer:
 @final
 @dataclass(frozen=True)
 class TextUnits:
-    """What was found: layers with how many units each, in the order of the arrays; answers, one a concept, in their order.
+    """What was found: layers with how many units each, as in the arrays; answers, one a concept, in their order.
 
     split: the halves of the text; window, overlap: tokens read at once, and of these again; passed: layers passed over
     """
