@@ -39,8 +39,8 @@ def look(
     concept: Annotated[
         list[str] | None,
         typer.Option(
-            help="A name (punctuation, quote marks, particles ...), label (the text's own), or a file with a label a token, "
-            "a line or a document; repeatable; by default all that hold often enough."
+            help="A name (punctuation, quote marks, particles ...), label (the text's own), or a file with a label a "
+            "token, a line or a document; repeatable; by default all that hold often enough."
         ),
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="Of a factory's network: a safetensors file.")] = None,
