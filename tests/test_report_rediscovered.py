@@ -9,6 +9,7 @@ import pytest
 import tiny
 
 from seamwise.errors import StorageError
+from seamwise.look.probing.score import ProbeScore
 from seamwise.plan import make_plan
 from seamwise.report import figures, page, probed, rediscovered
 from seamwise.report.parts import Figure, Table, Words
@@ -111,7 +112,7 @@ def test_the_page_has_the_section(run, task, found):
 def test_verdicts_say_how_much_was_found():
     def network(name, own, error, before):
         def reading(e):
-            return probed.Reading("place", "a.b", e, e - 0.05, e + 0.05, e, 0.8, 0.9, 100, "share wrong")
+            return ProbeScore("place", "a.b", e, e - 0.05, e + 0.05, e, 0.8, 0.9, 100, "share wrong")
 
         return probed.Network(name, (reading(error),), (reading(before),), own)
 

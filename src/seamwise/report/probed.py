@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, final
 
 from seamwise.bootstrap import Interval
+from seamwise.look.probing.score import ProbeScore
 from seamwise.report.figures import GREY, Chart, Style, colour, legend, symbols
 from seamwise.report.parts import Cell, Figure, Key, Line, Panel, Part, Table, Words
 from seamwise.report.words import NOTHING, Measure, listed
@@ -25,27 +26,6 @@ COLUMNS = ("network", "best layer", "error", "labels at random", "before trainin
 
 @final
 @dataclass(frozen=True)
-class Reading:
-    """One field read from one layer; see seamwise.look.probing.probe.ProbeScore."""
-
-    field: str
-    layer: str
-    error: float
-    low: float
-    high: float
-    validation: float
-    control: float
-    trivial: float
-    n: int
-    unit: str
-
-    @property
-    def measure(self) -> Measure:
-        return Measure(self.trivial, self.unit)
-
-
-@final
-@dataclass(frozen=True)
 class Network:
     """What was read from a network, and from the same before training.
 
@@ -53,11 +33,11 @@ class Network:
     """
 
     name: str
-    trained: tuple[Reading, ...]
-    untrained: tuple[Reading, ...]
+    trained: tuple[ProbeScore, ...]
+    untrained: tuple[ProbeScore, ...]
     own: Mapping[str, float]
 
-    def best(self, field: str, *, trained: bool = True) -> Reading | None:
+    def best(self, field: str, *, trained: bool = True) -> ProbeScore | None:
         """The layer that reads a field best by validation; the input is none of the network's."""
         read = self.trained if trained else self.untrained
         found = [r for r in read if r.field == field and r.layer != INPUT]
@@ -93,14 +73,14 @@ def _verdict(network: Network, field: str, staged: Network | None) -> str:
     of_stage = staged.best(field) if staged else None
     if best is None or before is None:
         return ""
-    number = best.measure.number
+    number = _measure(best).number
     told = [f"before training {number(before.error)}"]
     told += [f"in {staged.name} {number(of_stage.error)}"] if staged and of_stage else []
     way = before.error - (of_stage.error if of_stage else 0.0)
     clear = best.high < before.error and best.error < best.control
     half = clear and before.error - best.error >= HALF * way
     found = "found" if half else "found in part" if clear else "did not find"
-    read = f"read from {best.layer} with an error of {number(best.error)}{best.measure.in_brackets}"
+    read = f"read from {best.layer} with an error of {number(best.error)}{_measure(best).in_brackets}"
     return f"{network.name} {found} {field}: {read}, {listed(told)}."
 
 
@@ -115,8 +95,8 @@ def best_table(networks: Sequence[Network], fields: Sequence[str]) -> Table:
     return Table(caption, COLUMNS, tuple(lines))
 
 
-def _best_line(network: Network, best: Reading) -> Line:
-    measure, before, own = best.measure, network.best(best.field, trained=False), network.own.get(best.field)
+def _best_line(network: Network, best: ProbeScore) -> Line:
+    measure, before, own = _measure(best), network.best(best.field, trained=False), network.own.get(best.field)
     cells = (
         Cell(best.layer, is_number=False),
         Cell(measure.number(best.error), (measure.between(Interval(best.error, best.low, best.high)),)),
@@ -127,8 +107,12 @@ def _best_line(network: Network, best: Reading) -> Line:
     return Line(network.name, cells, f"{_titled(best)}; without looking {measure.number(best.trivial)}")
 
 
-def _titled(reading: Reading) -> str:
-    return f"{reading.field}{reading.measure.in_brackets}"
+def _measure(score: ProbeScore) -> Measure:
+    return Measure(score.trivial, score.unit)
+
+
+def _titled(reading: ProbeScore) -> str:
+    return f"{reading.field}{_measure(reading).in_brackets}"
 
 
 def layers_table(networks: Sequence[Network], fields: Sequence[str]) -> Table:
@@ -137,7 +121,7 @@ def layers_table(networks: Sequence[Network], fields: Sequence[str]) -> Table:
     for network in networks:
         before = {(r.field, r.layer): r for r in network.untrained}
         for r in (r for field in fields for r in network.trained if r.field == field):
-            number, fresh = r.measure.number, before.get((r.field, r.layer))
+            number, fresh = _measure(r).number, before.get((r.field, r.layer))
             numbers = (r.error, r.low, r.high, r.control, fresh.error if fresh else None)
             lines.append(Line(r.layer, tuple(Cell(number(v)) for v in numbers), f"{_titled(r)}: {network.name}"))
     columns = ("layer", "error", "90 % from", "90 % to", "labels at random", "before training")

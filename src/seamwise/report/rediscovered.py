@@ -16,9 +16,10 @@ import numpy as np
 
 from seamwise.advice.numbers import name_of
 from seamwise.errors import RunError, SeamwiseError
+from seamwise.look.probing.score import ProbeScore
 from seamwise.report.figures import Style
 from seamwise.report.parts import Part, Words
-from seamwise.report.probed import STAGED, Network, Reading, probed_parts
+from seamwise.report.probed import STAGED, Network, probed_parts
 from seamwise.runs import Row, Study
 from seamwise.trial import Trial, write_json
 
@@ -106,7 +107,7 @@ def _kept(study: Study, key: str) -> Rediscovered | None:
 
 
 def _network_of(kept: Mapping[str, Any]) -> Network:
-    trained, untrained = (tuple(Reading(**reading) for reading in kept[part]) for part in ("trained", "untrained"))
+    trained, untrained = (tuple(ProbeScore(**reading) for reading in kept[part]) for part in ("trained", "untrained"))
     return Network(kept["name"], trained, untrained, kept["own"])
 
 
@@ -211,9 +212,6 @@ def _affordable(task: "Task", nets: Mapping[str, "ChainNet"]) -> int:
 
 
 def _network(probed: Any, trial: Trial) -> Network:
-    trained, untrained = (
-        tuple(Reading(**asdict(score)) for score in scores) for scores in (probed.scores, probed.untrained)
-    )
-    fields = {reading.field for reading in trained}
+    fields = {score.field for score in probed.scores}
     own = {s.field: s.error for s in trial.stages if s.field in fields}
-    return Network(name_of(trial.row), trained, untrained, own)
+    return Network(name_of(trial.row), probed.scores, probed.untrained, own)
