@@ -71,9 +71,12 @@ def look(
 
     Text: seamwise look seamwise.look.text.characters:network --weights W.safetensors --text plays.txt --out look.html
     """
+    from seamwise.look.page.page import check_place
+
     is_factory = ":" in network and not Path(network).exists()
     of_pictures = {"--data": data, "--size": size, "--tone": tone, "--unit": unit, "--picture": picture}
     if text is not None:
+        check_place(out)
         _refuse(of_pictures | {"--maximise": maximise}, "of pictures", "leave it out, or leave out --text")
         _refuse({} if is_factory else {"--weights": weights}, "of a factory's network", "a parser has its own")
         _look_at_text(network, weights, text, column, concept or [], layer or [], window, out, seed, as_json)
@@ -82,7 +85,6 @@ def look(
     own = {} if is_factory else {"--weights": weights, "--size": size, "--tone": tone}
     _refuse(own, "of a factory's network", "leave it out: a model folder has its own")
     from seamwise.look.looking import Wanted
-    from seamwise.look.page.page import check_place
 
     wanted = Wanted(
         tuple(layer or ()),
@@ -97,7 +99,7 @@ def look(
     check_place(out)
     with aside(as_json):
         if is_factory:
-            told = _of_factory(network, weights, data or [], size or SIZE_PX, tone, wanted, out)
+            told = _of_factory(network, weights, data or [], SIZE_PX if size is None else size, tone, wanted, out)
         else:
             told = _of_model(Path(network), data or [], wanted, out)
     print(json.dumps(told)) if as_json else _say(told)
@@ -106,7 +108,7 @@ def look(
 def _refuse(given: dict[str, Any], are: str, remedy: str) -> None:
     """Raises InputError where an option was given that would not be looked at."""
     for option, value in given.items():
-        if value:
+        if value is not None and value is not False and value != "":
             raise InputError(f"{option} is {are}", remedy=remedy)
 
 
