@@ -410,3 +410,21 @@ def test_odd_texts(tmp_path):
         look_at_text(Planted(), Text(()))
     with pytest.raises(InputError, match="2 labels of 1 documents"):
         Text(("a",), (0, 1))
+
+
+def test_what_has_other_units_in_a_shorter_window_is_passed_over():
+    class Attends(nn.Module):
+        """To each token a number for each other one: no units."""
+
+        def __init__(self):
+            super().__init__()
+            self.embedding, self.weights = nn.Embedding(256, 4), nn.Identity()
+
+        def forward(self, ids):
+            x = self.embedding(ids)
+            return self.weights(x @ x.transpose(1, 2)) @ x
+
+    network = Attends()
+    reader = Reader(network, tokens_for(network, [prose(0, 2000)]), window=300)
+    assert [name for name, _ in reader.layers] == ["embedding", "output"]
+    assert any("weights" in name for name in reader.passed)

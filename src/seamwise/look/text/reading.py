@@ -5,6 +5,7 @@ windows of unequal lengths are never padded. So a network that remembers more th
 A network that does not read so long a window is read in shorter ones: halves, quarters, and so on.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final, final
@@ -115,13 +116,25 @@ class Reader:
         return kept, tuple((name, output.shape[2]) for name, output in first.items()), passed
 
     def _found(self, pair: Shaped[NDArray, "2 tokens *features"]) -> dict[str, tuple[int, ...]]:
-        """The axes of each layer; by windows of a length that few layers have, where the network reads such."""
+        """The axes of each layer; by windows of a length that few layers have, where the network reads such.
+
+        What has another number of units in shorter windows (attention to each token, say) has no units.
+        """
         length = pair.shape[1]
         for n in dict.fromkeys([_prime(length), length]):
             with suppress(ModelError):
                 outputs = self._run(pair[:, :n])
                 break
-        return {name: found for name, output in outputs.items() if (found := _axes(output, 2, n))}
+        found = {name: axes for name, output in outputs.items() if (axes := _axes(output, 2, n))}
+        with suppress(ModelError):
+            shorter = self._run(pair[:, : _prime(max(1, n // 2))])
+            same = {
+                k
+                for k, axes in found.items()
+                if k in shorter and _n_units(shorter[k], axes) == _n_units(outputs[k], axes)
+            }
+            found = {name: axes for name, axes in found.items() if name in same}
+        return found
 
     def _check(
         self, pair: Shaped[NDArray, "2 tokens *features"], first: dict[str, Tensor], axes: dict[str, tuple[int, ...]]
@@ -254,6 +267,10 @@ def _axes(output: Tensor, batch: int, tokens: int) -> tuple[int, ...]:
     if shape[:2] == (tokens, batch):
         return (1, 0, *range(2, output.ndim))
     return (0, 2, 1) if output.ndim == 3 and (shape[0], shape[2]) == (batch, tokens) else ()
+
+
+def _n_units(output: Tensor, axes: tuple[int, ...]) -> int:
+    return math.prod(output.shape[axis] for axis in axes[2:])
 
 
 def _arranged(output: Tensor, axes: tuple[int, ...]) -> Float[Tensor, "batch tokens units"]:
