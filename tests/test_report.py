@@ -230,7 +230,7 @@ def test_script_is_the_one_the_policy_allows(rich):
         {"trivial": 0.01},
         {"trivial": 250.0},
     ],
-    ids=str,
+    ids=", ".join,
 )
 def test_page_of_an_odd_study(tmp_path, odd):
     study = fake_run(tmp_path / "run", **odd)
