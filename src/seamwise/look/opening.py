@@ -35,7 +35,6 @@ class Opened:
     """
 
     name: str
-    module: nn.Module
     graph: Graph
     items: Items
 
@@ -84,7 +83,7 @@ def open_factory(spec: str, weights: Path | None, folder: Path | None, side_px: 
         drawn(N_ITEMS, side_px, n_colours, tone) if folder is None else Folder(folder, side_px, n_colours, tone)
     )
     graph = graph_of(module, [torch.rand(2, n_colours, side_px, side_px)])
-    return Opened(spec.rpartition(":")[2], module, graph, items)
+    return Opened(spec.rpartition(":")[2], graph, items)
 
 
 def network_of(spec: str, weights: Path | None = None) -> nn.Module:
@@ -147,7 +146,7 @@ def open_chain(task: Task, net: ChainNet, files: Sequence[Path] = ()) -> tuple[l
             notes.append(f"{stage.name}: {error.brief}")
             continue
         known = [str(k) for k in range(max(classes, default=-1) + 1)]
-        opened.append(Opened(stage.name, module, graph, Held(names, arriving, classes, known)))
+        opened.append(Opened(stage.name, graph, Held(names, arriving, classes, known)))
         notes += [f"{stage.name}.{name}: its rows do not go item by item" for name in graph.dropped]
     return opened, notes
 
