@@ -107,7 +107,7 @@ class Learned(Stage):
         if self.weights is None:
             return ()
         digest = hashlib.sha256()
-        for key, value in sorted(_read_weights(self.name, self.weights).items()):
+        for key, value in sorted(self._tensors(self.weights).items()):
             digest.update(key.encode() + value.contiguous().numpy().tobytes())
         return digest.hexdigest(), str(self.frozen)
 
@@ -122,8 +122,13 @@ class Learned(Stage):
                 expected=_EXPECTED["Learned"],
             )
         if self.weights is not None:
-            load_weights(self.name, module, _read_weights(self.name, self.weights))
+            load_weights(self.name, module, self._tensors(self.weights))
         return module.requires_grad_(not self.frozen)
+
+    def _tensors(self, weights: str | Path | Fields) -> Fields:
+        if isinstance(weights, Mapping):
+            return weights
+        return read_weights(f"weights of stage {self.name!r}: {weights} cannot be read", Path(weights))
 
     def _made(self) -> Any:
         try:
@@ -252,13 +257,14 @@ def load_weights(where: str, module: nn.Module, weights: Fields) -> None:
     module.load_state_dict(dict(weights))
 
 
-def _read_weights(name: str, weights: str | Path | Fields) -> Fields:
-    if isinstance(weights, Mapping):
-        return weights
+def read_weights(what: str, path: Path) -> Fields:
+    """The tensors of a safetensors file; `what` begins the message. Raises ModelError."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        return load_file(str(weights))
+        return load_file(str(path))
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"weights of stage {name!r}: {weights} cannot be read", given=str(error)) from None
+        save = "safetensors.torch.save_file(model.state_dict(), FILE)"
+        remedy = "" if path.suffix == ".safetensors" else f"save it by {save}; nothing is unpickled here"
+        raise ModelError(what, given=str(error), expected="a safetensors file", remedy=remedy) from None

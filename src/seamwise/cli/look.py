@@ -73,10 +73,10 @@ def look(
     """
     from seamwise.look.page.page import check_place
 
-    is_factory = ":" in network and not Path(network).exists()
+    check_place(out)
+    is_factory = _is_factory(network)
     of_pictures = {"--data": data, "--size": size, "--tone": tone, "--unit": unit, "--picture": picture}
     if text is not None:
-        check_place(out)
         _refuse(of_pictures | {"--maximise": maximise}, "of pictures", "leave it out, or leave out --text")
         _refuse({} if is_factory else {"--weights": weights}, "of a factory's network", "a parser has its own")
         _look_at_text(network, weights, text, column, concept or [], layer or [], window, out, seed, as_json)
@@ -96,13 +96,16 @@ def look(
         maximise=maximise,
         picture=picture,
     )
-    check_place(out)
     with aside(as_json):
         if is_factory:
             told = _of_factory(network, weights, data or [], SIZE_PX if size is None else size, tone, wanted, out)
         else:
             told = _of_model(Path(network), data or [], wanted, out)
     print(json.dumps(told)) if as_json else _say(told)
+
+
+def _is_factory(network: str) -> bool:
+    return ":" in network and not Path(network).exists()
 
 
 def _refuse(given: dict[str, Any], are: str, remedy: str) -> None:
@@ -140,7 +143,7 @@ def _of_factory(
     opened = open_factory(spec, weights, data[0] if data else None, size, IMAGENET if chosen == TONES[0] else AS_IT_IS)
     notes = [f"{name}: its rows do not go item by item" for name in opened.graph.dropped]
     of = f"{data[0]}, {size} px" if data else f"scenes drawn at {size} px, of which every concept's mask is known"
-    return _written([opened], wanted, out, f"What {spec} learned", f"Looked at with {of}.", (), notes)
+    return _written([opened], wanted, out, f"What {spec} learned", f"Looked at with {of}.", notes)
 
 
 def _of_model(folder: Path, data: list[Path], wanted: "Wanted", out: Path) -> dict[str, Any]:
@@ -155,18 +158,26 @@ def _of_model(folder: Path, data: list[Path], wanted: "Wanted", out: Path) -> di
     record = model.record
     title = f"What {record.task} learned: {record.variant}, {record.regime}"
     of = "the files given" if data else "validation items of its task"
-    return _written(opened, wanted, out, title, f"Each learned stage, looked at with {of}.", _probed(model), notes)
+    return _written(opened, wanted, out, title, f"Each learned stage, looked at with {of}.", notes, model)
 
 
-def _probed(model: "Model") -> "list[Section]":
+def _probed(model: "Model | None") -> "list[Section]":
     """How well the fields of the stages can be read from each layer."""
+    if model is None:
+        return []
     from seamwise.look.probing.section import probed
 
     return probed(model.task, model.net, model.record.variant)
 
 
 def _written(
-    opened: "list[Opened]", wanted: "Wanted", out: Path, title: str, lead: str, more: Any, notes: list[str]
+    opened: "list[Opened]",
+    wanted: "Wanted",
+    out: Path,
+    title: str,
+    lead: str,
+    notes: list[str],
+    model: "Model | None" = None,
 ) -> dict[str, Any]:
     from seamwise.look.looking import look_at
     from seamwise.look.showing import write_look
@@ -182,6 +193,7 @@ def _written(
     if skipped:
         more_of = f", and {len(skipped) - 5} more" if len(skipped) > 5 else ""
         notes = [*notes, f"{len(skipped)} pictures could not be read: {'; '.join(skipped[:5])}{more_of}"]
+    more = _probed(model)
     with Steps("units") as steps:
         page, shown = write_look(out, title, looks, lead=lead, more=more, notes=notes, told=steps.at)
     return {
@@ -268,7 +280,7 @@ def _look_at_text(
 
 
 def _reader(network: str, weights: Path | None) -> "nn.Module":
-    if ":" in network and not Path(network).exists():
+    if _is_factory(network):
         from seamwise.look.opening import network_of
 
         return network_of(network, weights)

@@ -226,7 +226,7 @@ def _constants(graph: Graph, node: str, known: set[Node]) -> dict[str, Any] | No
         if at.op == "placeholder" and at.name in graph.inputs:
             return None
         found[at.name] = (
-            graph.weights[graph._places[at.name]] if at.op == "placeholder" else called(Step(at, (), None), found, {})
+            graph.weights[graph.places[at.name]] if at.op == "placeholder" else called(Step(at, (), None), found, {})
         )
     return found
 

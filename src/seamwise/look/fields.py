@@ -46,7 +46,7 @@ def _shape(value: Any) -> tuple[Any, ...]:
     return tuple((found[0] if isinstance(found, (tuple, list)) else found).shape)
 
 
-def _pair(value: Any) -> tuple[int, int]:
+def pair(value: Any) -> tuple[int, int]:
     """For rows and columns; the last two of three."""
     one, two = (value, value) if isinstance(value, int) else (list(value) * 2)[-2:]
     return int(one), int(two)
@@ -111,13 +111,13 @@ def _taps(n: int, kernel: int, stride: int, padding: int, dilation: int) -> Int[
 
 
 def _convolution(node: Node, axis: Axis, k: int, n: int) -> Axis:
-    stride, dilation = _pair(argument(node, "stride"))[k], _pair(argument(node, "dilation"))[k]
+    stride, dilation = pair(argument(node, "stride"))[k], pair(argument(node, "dilation"))[k]
     kernel = int(_shape(node.args[1])[2 + k])
     padding = argument(node, "padding")
     if isinstance(padding, str):
         before = 0 if padding == "valid" else (dilation * (kernel - 1)) // 2
     else:
-        before = _pair(padding)[k]
+        before = pair(padding)[k]
     if "transpose" in operation(node) or argument(node, "transposed"):
         reached = np.arange(n)[:, None] + before - np.arange(kernel)[None] * dilation
         return axis.windows(np.where(reached % stride == 0, reached // stride, -1), 1 / stride)
@@ -125,9 +125,9 @@ def _convolution(node: Node, axis: Axis, k: int, n: int) -> Axis:
 
 
 def _pool(node: Node, axis: Axis, k: int, n: int) -> Axis:
-    kernel = _pair(argument(node, "kernel_size"))
-    stride = _pair(argument(node, "stride") or kernel)
-    padding, dilation = _pair(argument(node, "padding")), _pair(argument(node, "dilation") or 1)
+    kernel = pair(argument(node, "kernel_size"))
+    stride = pair(argument(node, "stride") or kernel)
+    padding, dilation = pair(argument(node, "padding")), pair(argument(node, "dilation") or 1)
     return axis.windows(_taps(n, kernel[k], stride[k], padding[k], dilation[k]), stride[k])
 
 

@@ -57,7 +57,7 @@ class Graph:
     output: str
     batch: int | None  # the one number of items it takes at once; None where it takes any
     weights: Mapping[str, Tensor] = field(repr=False)  # by the names of the state dict, and constants
-    _places: Mapping[str, str] = field(repr=False)  # {node: weight}
+    places: Mapping[str, str] = field(repr=False)  # {node: the weight that it is}
     _last_use: Mapping[str, tuple[str, ...]] = field(repr=False)  # {node: those not needed after it}
     axes: Mapping[str, Axes] = field(repr=False)  # {node: what it depends on}
 
@@ -85,7 +85,7 @@ class Graph:
         if self.batch is not None and n_items < self.batch:
             inputs = [torch.cat([t, t[-1:].expand(self.batch - n_items, *t.shape[1:])]) for t in inputs]
         env: dict[str, Any] = dict(zip(self.inputs, inputs, strict=True))
-        env |= {place: self.weights[name] for place, name in self._places.items()}
+        env |= {place: self.weights[name] for place, name in self.places.items()}
         left = set(wanted)
         for node in self.nodes:
             if node.op == "call_function":
@@ -145,7 +145,7 @@ def graph_of(module: nn.Module, example: Sequence[Tensor]) -> Graph:
         output=outputs[0],
         batch=None if any_size else len(example[0]),
         weights=weights,
-        _places=places,
+        places=places,
         _last_use=_last_uses(nodes),
         axes={node.name: found for node, found in axes.items()},
     )

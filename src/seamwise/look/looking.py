@@ -142,7 +142,7 @@ def chosen(opened: Opened, wanted: Wanted) -> list[Layer]:
 
 def _followed(opened: Opened, told: Told | None) -> Iterator[list[Tensor]]:
     done = 0
-    for batch in opened.items.batches(opened.graph.batch or BATCH):
+    for batch in opened.items.batches(BATCH):
         yield batch
         done += len(batch[0])
         if told is not None:

@@ -19,7 +19,7 @@ from seamwise.look.graph import Graph, graph_of
 from seamwise.look.pictures import Folder, Held, Items, Tone, drawn
 from seamwise.look.records import Layer
 from seamwise.shapes import Float, Tensor
-from seamwise.stage import Learned, as_tensor, load_weights
+from seamwise.stage import Learned, as_tensor, load_weights, read_weights
 from seamwise.task import Item, Task, read_item
 
 N_ITEMS = 500  # of a task's own, at most
@@ -107,23 +107,8 @@ def network_of(spec: str, weights: Path | None = None) -> nn.Module:
     if not isinstance(module, nn.Module):
         raise ModelError(f"{spec!r} makes no network", given=type(module).__name__, expected="a torch.nn.Module")
     if weights is not None and not reads:
-        load_weights(str(weights), module, read_weights(weights))
+        load_weights(str(weights), module, read_weights(f"{weights}: no weights that can be read", weights))
     return module.eval()
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file. Raises ModelError."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(str(path))
-    except (OSError, SafetensorError) as error:
-        save = "safetensors.torch.save_file(model.state_dict(), FILE)"
-        remedy = "" if path.suffix == ".safetensors" else f"save it by {save}; nothing is unpickled here"
-        raise ModelError(
-            f"{path}: no weights that can be read", given=str(error), expected="a safetensors file", remedy=remedy
-        ) from None
 
 
 def open_chain(task: Task, net: ChainNet, files: Sequence[Path] = ()) -> tuple[list[Opened], list[str]]:
@@ -132,12 +117,12 @@ def open_chain(task: Task, net: ChainNet, files: Sequence[Path] = ()) -> tuple[l
     files: what the task's `read` reads; else its own validation items are looked at, at most 500.
     """
     inputs, names, classes, skipped = _items(task, net, files)
-    opened, notes = [], [f"skipped: {line}" for line in skipped]
+    opened, notes, fields = [], [f"skipped: {line}" for line in skipped], inputs
     for stage in net.chain.stages:
         if not isinstance(stage, Learned):
             notes.append(f"{stage.name}: nothing is learned in it")
             continue
-        fields = inputs | _written(net, inputs, stage.inputs)
+        fields = fields | _written(net, fields, stage.inputs)
         arriving = [fields[name] for name in stage.inputs]
         try:
             module = net.nets[stage.name].eval()

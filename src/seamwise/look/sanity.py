@@ -113,8 +113,8 @@ def _weights(graph: Graph, node: Node) -> set[str]:
     while left:
         used = left.pop()
         left += [further for further in used.all_input_nodes if further.name not in graph.axes]
-        if used.name in graph._places:
-            found.add(graph._places[used.name])
+        if used.name in graph.places:
+            found.add(graph.places[used.name])
     return found
 
 

@@ -8,7 +8,7 @@ import torch
 from torch.fx import Node, map_arg
 from torch.nn.functional import avg_pool2d, conv2d, max_pool2d
 
-from seamwise.look.fields import operation
+from seamwise.look.fields import operation, pair
 from seamwise.shapes import Tensor
 
 PLAIN = (
@@ -78,7 +78,7 @@ def window_of(node: Node, reads: tuple[Node, ...]) -> Window | None:
         return None
     if name in ("conv2d", "convolution") and not known.get("transposed"):
         kernel = shape(node.args[1])[2:]
-        dilation = _pair(known["dilation"])
+        dilation = pair(known["dilation"])
         padding = _padding(known["padding"], kernel, dilation)
         return _of(kernel, known["stride"], padding, dilation, 0.0, _convolved)
     if name in ("max_pool2d", "max_pool2d_with_indices"):
@@ -86,7 +86,7 @@ def window_of(node: Node, reads: tuple[Node, ...]) -> Window | None:
         stride = known["stride"] or known["kernel_size"]
         return _of(known["kernel_size"], stride, known["padding"], known["dilation"], -torch.inf, run)
     even = name == "avg_pool2d" and not known["ceil_mode"] and known["divisor_override"] is None
-    if even and (known["count_include_pad"] or not any(_pair(known["padding"]))):
+    if even and (known["count_include_pad"] or not any(pair(known["padding"]))):
         stride = known["stride"] or known["kernel_size"]
         return _of(known["kernel_size"], stride, known["padding"], 1, 0.0, _mean)
     return None
@@ -94,15 +94,15 @@ def window_of(node: Node, reads: tuple[Node, ...]) -> Window | None:
 
 def _of(kernel: Any, stride: Any, padding: Any, dilation: Any, fill: float, run: Any) -> Window | None:
     """None where a window may lie in the padding as a whole."""
-    kernel, dilation, padding = _pair(kernel), _pair(dilation), _pair(padding)
+    kernel, dilation, padding = pair(kernel), pair(dilation), pair(padding)
     fits = all(p <= (k - 1) * d for p, k, d in zip(padding, kernel, dilation, strict=True))
-    return Window(kernel, _pair(stride), padding, dilation, fill, run) if fits else None
+    return Window(kernel, pair(stride), padding, dilation, fill, run) if fits else None
 
 
 def _padding(given: Any, kernel: Sequence[int], dilation: Sequence[int]) -> tuple[int, int]:
     if given == "same":
         return (kernel[0] - 1) * dilation[0] // 2, (kernel[1] - 1) * dilation[1] // 2
-    return (0, 0) if given == "valid" else _pair(given)
+    return (0, 0) if given == "valid" else pair(given)
 
 
 def _convolved(known: Mapping[str, Any]) -> Tensor:
@@ -135,8 +135,3 @@ def shape(node: Any) -> tuple[int, ...]:
     value = node.meta["val"]
     value = value[0] if isinstance(value, (tuple, list)) else value
     return tuple(int(size) if isinstance(size, int) else 0 for size in getattr(value, "shape", ()))
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    one, two = (value, value) if isinstance(value, int) else (list(value) * 2)[:2]
-    return int(one), int(two)

@@ -16,8 +16,6 @@ from seamwise.look.text.tokens import Tokens
 from seamwise.shapes import Float, Int, NDArray
 
 QUANTILES: Final = (0.0, 0.5, 0.9, 0.99, 0.999, 1.0)
-
-
 AROUND = 30  # characters
 BREAK: Final = '<span style="opacity:.5">\n— — —\n</span>'  # between two documents
 
