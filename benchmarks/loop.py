@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from seamwise import Chain, Fit, Learned, categories
-from seamwise.fit import Examples, Term, fit
+from seamwise.fit import Attempt, Examples, Term, fit
 
 N_STEPS, N_ROUNDS, BATCH, N_ITEMS = 300, 5, 32, 1600
 TARGET = categories("label", 10)
@@ -29,7 +29,7 @@ def ours(width: int, image: torch.Tensor, label: torch.Tensor) -> float:
     train = Examples({"image": image}, {"label": label}, {"label": torch.ones(N_ITEMS, dtype=torch.bool)})
     settings = Fit(batch=BATCH, rates=(1e-3,), min_steps=N_STEPS, max_steps=N_STEPS, eval_every=N_STEPS)
     start = time.perf_counter()
-    fit(lambda: chain.build(0), train, train[:1], [Term(TARGET)], TARGET, settings, seed=0)
+    fit(Attempt(lambda: chain.build(0), train, train[:1], [Term(TARGET)], TARGET, settings, seed=0))
     return 1e3 * (time.perf_counter() - start) / N_STEPS
 
 

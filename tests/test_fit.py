@@ -8,7 +8,7 @@ from tiny import FIT, Look, colour, draw_world, look
 
 from seamwise import Chain, Designed, Fit, Learned, categories
 from seamwise.errors import TaskError, TrainingError
-from seamwise.fit import Average, Examples, Objective, Term, fit, lengths_in, score, shuffled
+from seamwise.fit import Attempt, Average, Examples, Objective, Term, fit, lengths_in, score, shuffled
 from seamwise.metrics import Target
 from seamwise.stopping import Look as Seen
 from seamwise.stopping import Stopping
@@ -27,7 +27,7 @@ TRAIN, HELD = examples(64, 0), examples(40, 1)
 
 
 def run(target=colour, chain=CHAIN, settings=FIT, seed=0, train=TRAIN, **kwargs):
-    return fit(lambda: chain.build(seed), train, HELD, [Term(target)], target, settings, seed, **kwargs)
+    return fit(Attempt(lambda: chain.build(seed), train, HELD, [Term(target)], target, settings, seed, **kwargs))
 
 
 def test_the_same_seed_gives_the_same_weights_whatever_was_drawn_before():

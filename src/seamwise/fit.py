@@ -77,42 +77,15 @@ class Fitted:
     history: tuple[tuple[int, float, float], ...] = field(default=(), repr=False)  # step, training loss, error
 
 
-def fit(
-    make: Callable[[], ChainNet],
-    train: Examples,
-    validation: Examples,
-    terms: Sequence[Term],
-    chosen_by: Target,
-    settings: Fit,
-    seed: int,
-    trivial: float = float("inf"),
-    stop_at: float | None = None,
-    watch: Watch | None = None,
-) -> Fitted:
-    """Train a new network from `make` once a learning rate, and keep the best on validation.
-
-    chosen_by: whose validation error decides when to stop and which weights to keep.
-    trivial: the validation error of the trivial predictor; no training stops on its first plateau there.
-    Raises TrainingError where there is nothing to train on, or every rate ended in numbers that are not finite.
-    """
-    start = time.perf_counter()
-    if not len(train) or not len(validation):
-        raise TrainingError(
-            f"no {'training' if not len(train) else 'validation'} item has a label of {chosen_by.field!r}"
-        )
-    attempt = Attempt(make, train, validation, terms, chosen_by, settings, seed, trivial, stop_at, watch)
-    tries = attempt.all_rates()
-    if not any(t.off_plateau for t in tries) and 0 < settings.start_small < len(train):
-        with suppress(FloatingPointError):
-            tries.append(attempt.small_first())
-    best = min(tries, key=lambda t: (t.error, t.loss))
-    return replace(best, n_steps=sum(t.n_steps for t in tries), seconds=time.perf_counter() - start)
-
-
 @final
 @dataclass(frozen=True)
 class Attempt:
-    """What every try of one training shares; `at` is the loop."""
+    """One training: what each try of it shares; `at` is the loop.
+
+    make: a new network, the same each time. chosen_by: whose validation error decides when to stop and which weights
+    to keep. trivial: the validation error of the trivial predictor; no training stops on its first plateau there.
+    Raises TrainingError where there is nothing to train on.
+    """
 
     make: Callable[[], ChainNet]
     train: Examples
@@ -121,16 +94,34 @@ class Attempt:
     chosen_by: Target
     settings: Fit
     seed: int
-    trivial: float
-    stop_at: float | None
-    watch: Watch | None
+    trivial: float = math.inf
+    stop_at: float | None = None
+    watch: Watch | None = None
 
-    def all_rates(self) -> list[Fitted]:
+    def __post_init__(self) -> None:
+        if not len(self.train) or not len(self.validation):
+            which = "training" if not len(self.train) else "validation"
+            raise TrainingError(f"no {which} item has a label of {self.chosen_by.field!r}")
+
+    def best(self, at: Callable[[float], Fitted]) -> Fitted:
+        """The best try on validation. at: rate -> a try; it may raise FloatingPointError: not finite.
+
+        Raises TrainingError where each of them does.
+        """
+        start = time.perf_counter()
+        tries = self._all_rates(at)
+        if not any(t.off_plateau for t in tries) and 0 < self.settings.start_small < len(self.train):
+            with suppress(FloatingPointError):
+                tries.append(self.small_first())
+        best = min(tries, key=lambda t: (t.error, t.loss))
+        return replace(best, n_steps=sum(t.n_steps for t in tries), seconds=time.perf_counter() - start)
+
+    def _all_rates(self, at: Callable[[float], Fitted]) -> list[Fitted]:
         """A try a rate, until one reaches `stop_at`; without those whose numbers were not finite."""
         tries, diverged = [], ""
         for rate in self.settings.rates:
             try:
-                tries.append(self.at(rate))
+                tries.append(at(rate))
             except FloatingPointError as error:
                 diverged = f"training by {self.chosen_by.field!r} at rate {rate}: {error}"
                 continue
@@ -176,7 +167,7 @@ class Attempt:
                 total.zero_()
                 if self.watch is not None:
                     self.watch(step, settings.max_steps, stopping.best.error)
-        return _fitted(stopping, rate)
+        return fitted(stopping, rate)
 
     def small_first(self) -> Fitted:
         """Train once more from the start, with few examples and then more and more.
@@ -195,7 +186,20 @@ class Attempt:
         return replace(self, settings=longer).at(settings.rates[0], n_rows)
 
 
-def _fitted(stopping: Stopping, rate: float) -> Fitted:
+def fit(attempt: Attempt) -> Fitted:
+    """Train a new network once a learning rate, and keep the best on validation.
+
+    Raises TrainingError where every rate ended in numbers that are not finite.
+    """
+    return attempt.best(attempt.at)
+
+
+Fitting = Callable[[Attempt], Fitted]
+"""How a training is done: `fit`, or what waits until others can be done beside it."""
+
+
+def fitted(stopping: Stopping, rate: float) -> Fitted:
+    """What a try came to."""
     best = stopping.best
     return Fitted(
         weights=best.weights,
@@ -246,24 +250,27 @@ class Objective:
     ) -> Float[Tensor, ""] | None:
         labels = self._train.labels[target.field][own]
         if self._complete[target.field]:
-            return _losses(target, written, labels).mean()
+            return item_losses(target, written, labels).mean()
         known = self._train.known[target.field]
         here = known[own]
         n_here = int(here.sum())
         if not n_here:
             return None
-        value = _losses(target, written[here], labels[here]).mean()
+        value = item_losses(target, written[here], labels[here]).mean()
         return value if self._n_ranks == 1 else value * n_here * self._n_ranks / int(known[rows].sum())
 
 
 def score(net: ChainNet, examples: Examples, target: Target) -> tuple[float, float]:
     """(mean error, mean loss) of a target over the items with its label."""
-    written = write(net, examples.inputs, [target.field])[target.field]
+    return scored(write(net, examples.inputs, [target.field])[target.field], examples, target)
+
+
+def scored(written: Shaped[Tensor, "n *each"], examples: Examples, target: Target) -> tuple[float, float]:
+    """(mean error, mean loss) of what was written for a target, over the items with its label."""
     known = examples.known[target.field]
     labels = examples.labels[target.field][known]
-    return float(item_errors(target, written[known], labels).mean()), float(
-        _losses(target, written[known], labels).float().mean()
-    )
+    losses = item_losses(target, written[known], labels)
+    return float(item_errors(target, written[known], labels).mean()), float(losses.float().mean())
 
 
 def item_errors(target: Target, written: Shaped[Tensor, "n *each"], labels: Shaped[Tensor, "n *any"]) -> Tensor:
@@ -279,7 +286,8 @@ def item_errors(target: Target, written: Shaped[Tensor, "n *each"], labels: Shap
     return errors.float()
 
 
-def _losses(target: Target, written: Tensor, labels: Tensor) -> Tensor:
+def item_losses(target: Target, written: Tensor, labels: Tensor) -> Tensor:
+    """The loss of each item. Raises TrainingError where it raises."""
     return _called("loss", target.loss, target, written, labels)
 
 

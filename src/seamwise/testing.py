@@ -1,10 +1,10 @@
 """check_task: the contract that every task must pass, a user's too.
 
-from my_task import task
-from seamwise.testing import check_task
+    from my_task import task
+    from seamwise.testing import check_task
 
-def test_my_task():
-check_task(task)
+    def test_my_task():
+        check_task(task)
 """
 
 import json

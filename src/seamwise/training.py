@@ -11,7 +11,7 @@ import torch
 
 from seamwise.chain import Chain, ChainNet
 from seamwise.errors import RegimeError, TrainingError
-from seamwise.fit import Examples, Fitted, Term, Watch, fit, item_errors, write
+from seamwise.fit import Attempt, Examples, Fitted, Fitting, Term, Watch, fit, item_errors, write
 from seamwise.metrics import Target
 from seamwise.shapes import Bool, Int, NDArray, Tensor
 from seamwise.stage import Estimator, EstimatorNet
@@ -74,6 +74,7 @@ class Job:
     share: Share = alone
     stop_at: float | None = None
     watch: Watch | None = None
+    fitting: Fitting = fit
     subset: dict[str, Int[NDArray, " m"]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -131,7 +132,8 @@ def train_net(
         _check_gradient(net, train[:2], terms)
         _, trivial = _on_own_items(net, validation, target, job.task)
         stop_at = job.stop_at if target.field == job.task.answer.field else None
-        fitted = fit(make, train, validation, terms, target, job.task.fit, job.seed, trivial, stop_at, job.watch)
+        attempt = Attempt(make, train, validation, terms, target, job.task.fit, job.seed, trivial, stop_at, job.watch)
+        fitted = job.fitting(attempt)
         net.load_state_dict(fitted.weights)
     else:
         fitted = Fitted({}, float("nan"), float("nan"), 0.0, 0, 0.0, "nothing to train")
