@@ -116,9 +116,10 @@ def _entry(name: str, content: bytes) -> Entry:
 Choices = dict[int, str]
 
 
-def advised(entry: Entry, found: Outlooks) -> Choices:
+def advised(entry: Entry, study: Study, found: Outlooks) -> Choices:
+    """With the labels at hand what is best now, the least error; beyond, the most probable way."""
     leaders = dict(zip(found.at, found.leaders(), strict=True))
-    return {k: leaders[k * entry.n][1] for k in TIMES}
+    return {k: study.best(entry.n)[0][1] if k == 1 else leaders[k * entry.n][1] for k in TIMES}
 
 
 def last_value(entry: Entry, study: Study) -> Choices:
@@ -148,7 +149,7 @@ def judge(entry: Entry) -> dict[str, Any]:
         found = outlooks(study, [k * entry.n for k in TIMES])
         assert found is not None
         choices = {
-            "advice": advised(entry, found),
+            "advice": advised(entry, study, found),
             **{f"always {r}": dict.fromkeys(TIMES, r) for r in ("independent", "tuned", "direct")},
             "last value": last_value(entry, study),
             "pow4": by_pow4(entry, study),

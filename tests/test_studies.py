@@ -154,7 +154,7 @@ def test_a_stage_that_raises_or_kills_its_process_fails_its_trials_alone(tmp_pat
     assert {v: t.status for v, t in by_variant.items()} == {"raising": "failed", "dying": "failed", "good": "done"}
     for words in ("stage 'both'", "ValueError: boom", "colour [40, 3]"):
         assert words in by_variant["raising"].message
-    assert "the process died (exit code -9)" in by_variant["dying"].message
+    assert "its process died twice (exit code -9)" in by_variant["dying"].message
     assert list(result.table()[("good", "endtoend")]) == [24]
     assert "failed" in str(result)
 

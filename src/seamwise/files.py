@@ -1,10 +1,15 @@
-"""What a file or a folder has to be before it is opened."""
+"""What a file or a folder has to be before it is opened; and NumPy's archives, opened safely."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from seamwise.errors import InputError
+
+MOST_BYTES = 1 << 32  # of an array, unpacked: a small file can say that it holds any number
 
 
 @contextmanager
@@ -31,3 +36,20 @@ def check_file(path: Path, what: str = "picture", expected: str = "a picture fil
     if problem:
         remedy = f"check the name, or copy the {what} again"
         raise InputError(f"{path}: {problem}", given=given, expected=expected, remedy=remedy)
+
+
+@contextmanager
+def opened_npz(path: Path, error: type[InputError] = InputError, remedy: str = "") -> Iterator[Any]:
+    """An .npz file, for its arrays to be read by name within the block. Nothing is unpickled.
+
+    Raises the given error where the file, or what is read of it within the block, is none.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
+            large = next((entry for entry in held.zip.infolist() if entry.file_size > MOST_BYTES), None)
+            if large is not None:
+                raise ValueError(f"{large.filename} of {large.file_size:,} bytes, above {MOST_BYTES:,}")
+            yield held
+    except Exception as wrong:  # a broken archive raises many kinds, by where it is broken
+        what, given = f"{path}: cannot be read", f"{type(wrong).__name__}: {wrong}"
+        raise error(what, given=given, expected="a NumPy archive, .npz", remedy=remedy) from None

@@ -163,7 +163,9 @@ class Attempt:
                 total += loss.detach()
             if step % settings.eval_every == 0 or step == settings.max_steps:
                 window = (step - 1) % settings.eval_every + 1
-                stopping.look(_look(average.net(), validation, self.chosen_by, step), float(total) / window)
+                # the same on all devices, so that they stop at once
+                look = fabric.broadcast(_look(average.net(), validation, self.chosen_by, step))
+                stopping.look(look, float(fabric.all_reduce(total)) / window)  # type: ignore[arg-type]
                 total.zero_()
                 if self.watch is not None:
                     self.watch(step, settings.max_steps, stopping.best.error)
@@ -249,7 +251,7 @@ class Objective:
         rows: Int[Tensor, " batch"],
     ) -> Float[Tensor, ""] | None:
         labels = self._train.labels[target.field][own]
-        if self._complete[target.field]:
+        if self._complete[target.field] and self._n_ranks == 1:
             return item_losses(target, written, labels).mean()
         known = self._train.known[target.field]
         here = known[own]

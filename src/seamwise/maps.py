@@ -58,10 +58,10 @@ def read_map(run: str | Path) -> list[MapRow]:
 
 
 def _row(folder: Path, of: RunRecord) -> MapRow | None:
-    setting, _, value = folder.name.rpartition("=")
+    setting, _, told = folder.name.rpartition("=")
     try:
-        study = open_run(folder)
-    except RunError:
+        value, study = float(told), open_run(folder)
+    except (RunError, ValueError):  # ValueError: a folder of somebody's, not a study's
         return None
     own = study.record
     if (own.task, own.answer) != (of.task, of.answer) or any(
@@ -69,7 +69,7 @@ def _row(folder: Path, of: RunRecord) -> MapRow | None:
     ):
         return None
     cells = {n: _cell(study, n) for n in study.record.budgets if any(study.at(row, n) for row in study.rows)}
-    return MapRow(setting, float(value), folder, study.record.trivial, cells)
+    return MapRow(setting, value, folder, study.record.trivial, cells)
 
 
 def _cell(study: Study, n: int) -> MapCell:

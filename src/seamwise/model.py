@@ -80,6 +80,10 @@ class Model:
                 expected=", ".join(self.record.inputs),
                 remedy="give that input, or train another variant (--variant) that does not read it",
             )
+        for name in self.record.inputs:
+            kind = np.asarray(inputs[name]).dtype
+            if kind.kind not in "biuf":
+                raise ModelError(f"the input {name!r} holds {kind}", expected="numbers")
         tensors = {name: as_tensor(inputs[name]) for name in self.record.inputs}
         if not all(len(t) for t in tensors.values()):
             raise ModelError("there is no item to answer for", given="inputs of length 0")
@@ -274,7 +278,13 @@ def load_model(folder: str | Path, task: Task | str | None = None) -> Model:
     loaded = load_task(task or record.source) if not isinstance(task, Task) else task
     if loaded.name != record.task:
         raise ModelError(f"{folder}: a model of the task {record.task!r}", given=f"the task {loaded.name!r}")
-    net = loaded.chain_of(record.variant).build(record.seed)
+    chain = loaded.chain_of(record.variant)
+    written = {output for stage in chain.stages for output in stage.outputs}
+    if not set(record.inputs) >= set(chain.inputs) or not set(record.outputs) <= written:
+        given = f"{', '.join(record.inputs)} -> {', '.join(record.outputs)}"
+        expected = f"{', '.join(chain.inputs)} -> {', '.join(sorted(written))}"
+        raise ModelError(f"{folder}: made with other stages", given=given, expected=expected, remedy="train it again")
+    net = chain.build(record.seed)
     try:
         weights, estimators = load_weights_folder(folder)
     except Exception as error:

@@ -8,7 +8,6 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
-import math
 import os
 import re
 import sys
@@ -91,7 +90,7 @@ def read_settings(text: str, example: str = EXAMPLE) -> dict[str, float]:
 def checked_settings(world: Mapping[str, Any]) -> dict[str, float]:
     """Settings as floats. Raises TaskError naming one that is no finite number."""
     for name, value in world.items():
-        if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, Real) or not abs(value) <= sys.float_info.max:
             raise TaskError(f"the setting {name!r} is {value!r}", expected="a finite number")
     return {name: float(value) for name, value in world.items()}
 

@@ -21,18 +21,24 @@ SHOW_EVERY_S = 10.0
 
 @final
 class Progress:
-    """A bar on a terminal, now and then a line elsewhere. Time left is told once a trial has ended."""
+    """A bar on a terminal, now and then a line elsewhere. Time left is told once a trial has ended.
 
-    def __init__(self, todo: Sequence[Spec], n_done: int, n_jobs: int, quiet: bool = False) -> None:
+    at_most: not all that is to do need be done; `expect` then tells what is left of it.
+    """
+
+    def __init__(
+        self, todo: Sequence[Spec], n_done: int, n_jobs: int, quiet: bool = False, *, at_most: bool = False
+    ) -> None:
         self._todo = {s.id: s for s in todo}
-        self._n_all, self._n_jobs, self._quiet = n_done + len(todo), n_jobs, quiet
+        self._n_done, self._n_jobs, self._quiet = n_done, n_jobs, quiet
+        self._at_most = "at most " if at_most else ""
         self._took: dict[tuple[str, str], list[float]] = defaultdict(list)
         self._share: dict[str, float] = {}
         self._console = Console(stderr=True)
         self._start = self._told = time.monotonic()
         self._bar: RichProgress | None = None
         if not quiet and n_done:
-            self._console.print(f"{n_done} of {self._n_all} trials were done before")
+            self._console.print(f"{n_done} of {self._at_most}{self.n_all} trials were done before")
 
     def __enter__(self) -> "Progress":
         if not self._quiet and self._console.is_terminal:
@@ -40,15 +46,22 @@ class Progress:
                 TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TaskProgressColumn(),
                 TextColumn("{task.fields[left]}"), console=self._console,
             )  # fmt: skip
-            self._row = self._bar.add_task(
-                "trials", total=self._n_all, completed=self._n_all - len(self._todo), left=""
-            )
+            self._row = self._bar.add_task("trials", total=self.n_all, completed=self._n_done, left="")
             self._bar.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._bar is not None:
             self._bar.stop()
+
+    @property
+    def n_all(self) -> int:
+        return self._n_done + len(self._todo)
+
+    def expect(self, todo: Sequence[Spec]) -> None:
+        """What may be to do yet is this alone."""
+        self._todo = {s.id: s for s in todo}
+        self._show("")
 
     def at(self, spec: Spec, share: float) -> None:
         """A trial at work is that far (of one of its trainings)."""
@@ -57,7 +70,7 @@ class Progress:
 
     def finished(self, trial: Trial, seconds: float) -> None:
         """A trial ended."""
-        self._todo.pop(trial.id, None)
+        self._n_done += self._todo.pop(trial.id, None) is not None
         self._share.pop(trial.id, None)
         if trial.status == "done":
             self._took[trial.row].append(seconds)
@@ -77,14 +90,14 @@ class Progress:
 
     def _show(self, what: str) -> None:
         left = self.seconds_left()
-        told = "estimating the time left" if left is None else f"{clock(left)} left"
+        told = "estimating the time left" if left is None else f"{self._at_most}{clock(left)} left"
         if self._bar is not None:
             label = {"description": f"trials ({what})"} if what else {}
-            self._bar.update(self._row, completed=self._n_all - len(self._todo), left=told, **label)  # type: ignore[arg-type]
+            self._bar.update(self._row, completed=self._n_done, total=self.n_all, left=told, **label)  # type: ignore[arg-type]
         elif not self._quiet and (time.monotonic() - self._told > SHOW_EVERY_S or not self._todo):
             self._told = time.monotonic()
             spent = clock(self._told - self._start)
-            print(f"{self._n_all - len(self._todo)}/{self._n_all} trials, {spent} so far, {told}", file=sys.stderr)
+            print(f"{self._n_done}/{self._at_most}{self.n_all} trials, {spent} so far, {told}", file=sys.stderr)
 
 
 @final

@@ -1,13 +1,11 @@
 """Run: a folder of trials that a study wrote, read as a table."""
 
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
-from zipfile import BadZipFile
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -15,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from seamwise.arrays import Float, NDArray
 from seamwise.bootstrap import Bootstrap, Interval, wins
 from seamwise.errors import RunError
+from seamwise.items import LARGEST, Items, read_groups
 from seamwise.trial import FolderRecord, Trial, TrialLog, did_not_train, read_record
 
 if TYPE_CHECKING:
@@ -22,46 +21,10 @@ if TYPE_CHECKING:
     from seamwise.task import Task
 
 FORMAT = 2  # of a run folder
+MOST_LABELS = 10**12
 
 Row = tuple[str, str]
 """What is compared: (variant, regime)."""
-
-
-@final
-class Items:
-    """The arrays of an `.npz` file by name, each read when it is asked for. Raises RunError where it cannot be."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._read: dict[str, NDArray] = {}
-
-    @cached_property
-    def names(self) -> tuple[str, ...]:
-        with self._open() as file:
-            return tuple(file.files)
-
-    def __getitem__(self, name: str) -> NDArray:
-        if name not in self.names:
-            raise KeyError(name)
-        if name not in self._read:
-            with self._open() as file:
-                self._read[name] = file[name]
-        return self._read[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.names
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.names)
-
-    @contextmanager
-    def _open(self) -> Iterator[Any]:
-        try:
-            with np.load(self.path, allow_pickle=False) as file:
-                yield file
-        except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
-            remedy = "delete it, then run the same study again"
-            raise RunError(f"{self.path}: cannot be read", given=str(error), remedy=remedy) from None
 
 
 class StageRecord(BaseModel):
@@ -95,6 +58,8 @@ class RunRecord(FolderRecord):
     trials: tuple[str, ...]  # ids, in order
     elsewhere: str = ""  # where the examples of the trials' `shift` come from, as it was named; empty without
     noise: dict[str, float] = {}  # {field: how noisy its labels are}, as far as the supply knows
+    sure: float | None = None  # the probability of the best way from which the study was to stop; None: run it all
+    left_out: tuple[str, ...] = ()  # ids of trials that were not run because of that, once it stopped
 
 
 @final
@@ -115,6 +80,18 @@ class Study:
     def untrained(self) -> dict[str, str]:
         """Trials that did not train, by id, and why."""
         return did_not_train(self.trials)
+
+    @cached_property
+    def missing(self) -> list[str]:
+        """Planned trials that are not run yet, or cannot be read; those left out on purpose are not among them."""
+        known = {t.id for t in self.trials} | set(self.record.left_out)
+        return [i for i in self.record.trials if i not in known]
+
+    def only(self, ids: Collection[str]) -> "Study":
+        """The same run with these trials alone. What was read of their items is shared."""
+        study = replace(self, trials=tuple(t for t in self.trials if t.id in ids))
+        vars(study).update(_items=self._items, bootstrap=self.bootstrap)
+        return study
 
     @property
     def rows(self) -> list[Row]:
@@ -141,7 +118,7 @@ class Study:
 
     @cached_property
     def bootstrap(self) -> Bootstrap:
-        return Bootstrap(Items(self.run / "test.npz")["groups"])
+        return Bootstrap(read_groups(self.run / "test.npz"))
 
     def draws(self, row: Row, n: int) -> Float[NDArray, " draws"]:
         """The mean error in each draw of the bootstrap, paired with those of other rows by seed and item."""
@@ -208,18 +185,59 @@ def open_run(run: str | Path) -> Study:
     record = read_run_record(run)
     if record is None:
         raise RunError(f"{run}: no run folder", given="no run.json", expected="a folder that a study wrote")
-    known = {t.id: t for t in TrialLog(run / "trials.jsonl").read()}
+    log = TrialLog(run / "trials.jsonl")
+    known = {t.id: t for t in log.read()}
     study = Study(run, record, tuple(known[i] for i in record.trials if i in known))
+    for trial in study.trials:
+        _check_trial(log.path, trial, record)
     damaged = tuple(t.id for t in study.trials if t.status == "done" and not _is_whole(study, t))
     return replace(study, trials=tuple(t for t in study.trials if t.id not in damaged), damaged=damaged)
 
 
 def _is_whole(study: Study, trial: Trial) -> bool:
     try:
-        errors = study.items(trial)["error"]
+        errors = study.items(trial).numbers("error", len(study.bootstrap.groups))
     except (RunError, KeyError):
         return False
-    return errors.shape == (len(study.bootstrap.groups),) and bool(np.isfinite(errors).all())
+    return bool(np.isfinite(errors).all())
+
+
+def _check_record(path: Path, record: RunRecord) -> None:
+    """Raises RunError where the parts of `run.json` do not go together."""
+    swept, full = record.budgets, record.full
+    wrong = {
+        "budgets": not swept or list(swept) != sorted(set(swept)) or not 0 < swept[0] <= swept[-1] <= MOST_LABELS,
+        "vary": record.vary not in record.held,
+        "held": not all(0 <= n <= MOST_LABELS for n in record.held.values()),
+        "full": not set(swept) <= set(full)
+        or any(b.keys() != record.held.keys() or b.get(record.vary) != n for n, b in full.items()),
+        "prices": not all(math.isfinite(price) and price >= 0 for price in record.prices.values()),
+        "trivial": not 0 <= record.trivial <= LARGEST,
+    }
+    for name in (name for name, is_wrong in wrong.items() if is_wrong):
+        given, remedy = f"{name}: {getattr(record, name)!r}"[:200], "restore it, or give another folder"
+        raise RunError(f"{path}: damaged", given=given, expected="what a study wrote", remedy=remedy)
+
+
+def _check_trial(path: Path, trial: Trial, record: RunRecord) -> None:
+    """Raises RunError where a trial is none of the study's, or a number of it cannot be."""
+    stages, shift = trial.stages, trial.shift
+    numbers = [trial.error, trial.trivial, trial.train_error, trial.latency_ms, trial.seconds, trial.n_steps]
+    numbers += [seam.gradient for seam in trial.seams]
+    numbers += [n for s in stages for n in (s.error, s.error_on_gold_input, s.trivial)]
+    numbers += [trial.n_parameters, *([] if shift is None else [shift.error, shift.trivial, shift.retrained])]
+    wrong = {
+        "variant": trial.variant not in record.variants,
+        "budget": trial.budget.keys() != record.held.keys() or trial.budget[record.vary] not in record.full,
+        "seed": not 0 <= trial.seed < 2**63,
+        "error": trial.status == "done" and trial.error is None,
+        "numbers": not all(n is None or abs(n) <= LARGEST for n in numbers),
+        "seams": not {s.writer for s in trial.seams} <= {s.name for s in record.variants.get(trial.variant, ())},
+    }
+    for name in (name for name, is_wrong in wrong.items() if is_wrong):
+        given, remedy = f"{name}: {getattr(trial, name, numbers)!r}"[:200], "delete its line, then run the study again"
+        expected = f"a trial of {record.task!r}, as run.json has it"
+        raise RunError(f"{path}: trial {trial.id!r} does not fit", given=given, expected=expected, remedy=remedy)
 
 
 def read_run_record(run: Path) -> RunRecord | None:
@@ -228,7 +246,9 @@ def read_run_record(run: Path) -> RunRecord | None:
     if not path.exists():
         return None
     remedy = "give another --out, or open it with the version that wrote it"
-    return read_record(path, RunRecord, FORMAT, RunError, remedy)
+    record = read_record(path, RunRecord, FORMAT, RunError, remedy)
+    _check_record(path, record)
+    return record
 
 
 def curves(result: Study) -> list[dict[str, Any]]:

@@ -17,11 +17,11 @@ def _is_whole(value: Any, least: int) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return not isinstance(value, bool) and isinstance(value, Real) and not math.isnan(value)
+    return not isinstance(value, bool) and isinstance(value, Real) and bool(value == value)  # which no NaN is
 
 
 def _is_size(value: Any) -> bool:
-    return _is_number(value) and 0 <= value < math.inf
+    return _is_number(value) and bool(0 <= value < math.inf)
 
 
 Check = tuple[str, Callable[[Any], bool]]

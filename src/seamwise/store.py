@@ -8,15 +8,16 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, final
+from zipfile import BadZipFile
 
 import safetensors.torch
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
-from seamwise.errors import StorageError, TrainingError
+from seamwise.errors import TrainingError
 from seamwise.shapes import Tensor
 from seamwise.training import Training
-from seamwise.trial import storage_error, write_json
+from seamwise.trial import storage_error, write_json, writing
 
 PLAIN = ("hash", "stages", "target", "error", "train_error", "trivial", "seconds", "n_steps", "rate", "stopped")
 OWN = "seamwise.systems.age.cascade.CascadeForest"  # by its full name: a prefix would let a file call what is ours
@@ -69,19 +70,19 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        try:
+        with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise storage_error(folder, error) from error
 
     def share(self, hash_: str, make: Callable[[str], Training]) -> Training:
         """The training of that hash, made now if it was not made before.
 
-        Raises BusyError where another process is making it, StorageError where it cannot be written.
+        One that cannot be read is made anew. Raises BusyError where another process is making it, StorageError where
+        it cannot be written.
         """
         place = self.folder / hash_
-        if place.exists():
-            return load_training(place)
+        kept = _kept(place)
+        if kept is not None:
+            return kept
         lock = FileLock(self.folder / f"{hash_}.lock", timeout=0)
         try:
             lock.acquire()
@@ -90,30 +91,49 @@ class Store:
         except OSError as error:
             raise storage_error(place, error) from error
         try:
-            if not place.exists():
-                save_training(make(hash_), place)
+            kept = _kept(place)
+            if kept is not None:  # made while this process came for the lock
+                return kept
+            shutil.rmtree(place, ignore_errors=True)
+            save_training(make(hash_), place)
             return load_training(place)
         finally:
             lock.release()
 
 
+def _kept(place: Path) -> Training | None:
+    """The training that is there; None where there is none, or a damaged one."""
+    try:
+        return load_training(place)
+    except (FileNotFoundError, ValueError, KeyError, SafetensorError, BadZipFile):
+        return None
+
+
 def save_training(training: Training, place: Path) -> None:
     """Write a folder beside, then rename it into place. Raises StorageError."""
     beside = place.with_name(f".{place.name}.{os.getpid()}")
+    shutil.rmtree(beside, ignore_errors=True)
     try:
+        with writing(place):
+            beside.mkdir(parents=True)
+            save_weights(beside, training.weights, training.estimators)
+            # numbers that are not finite have no place in JSON: a training of nothing has no score
+            record = {name: getattr(training, name) for name in PLAIN}
+            write_json(beside / "training.json", {k: None if v != v else v for k, v in record.items()})
+            for path in beside.iterdir():
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+            _move(beside, place)
+    finally:
         shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
-        save_weights(beside, training.weights, training.estimators)
-        # numbers that are not finite have no place in JSON: a training of nothing has no score
-        record = {name: getattr(training, name) for name in PLAIN}
-        write_json(beside / "training.json", {k: None if v != v else v for k, v in record.items()})
+
+
+def _move(beside: Path, place: Path) -> None:
+    try:
         beside.rename(place)
     except OSError as error:
-        shutil.rmtree(beside, ignore_errors=True)
-        raise storage_error(place, error) from error
-    except (StorageError, TrainingError):
-        shutil.rmtree(beside, ignore_errors=True)
-        raise
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+            raise  # else another process was faster: of one hash, theirs is the same
 
 
 def load_training(place: Path) -> Training:

@@ -4,7 +4,9 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import TypedDict, Unpack
@@ -13,6 +15,8 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from seamwise.advice import write_advice
+from seamwise.cluster import run_on_ray
+from seamwise.connection import check_way, connected, n_places
 from seamwise.errors import RunError, TaskError
 from seamwise.evaluate import trivial_error
 from seamwise.maps import map_folder
@@ -21,14 +25,19 @@ from seamwise.plan import Plan, make_plan
 from seamwise.pool import run_all
 from seamwise.progress import Progress
 from seamwise.regimes import fields_used
+from seamwise.rounds import Rounds
 from seamwise.runs import FORMAT, RunRecord, StageRecord, Study, open_run, read_run_record
 from seamwise.shapes import NDArray
 from seamwise.shift import supply_elsewhere
 from seamwise.stage import Stage
 from seamwise.supply import Supply
 from seamwise.task import Task, load_task
-from seamwise.trial import Trial, TrialLog, storage_error, write_json, write_whole
+from seamwise.trial import Trial, TrialLog, storage_error, write_json, write_whole, writing
 from seamwise.version import VERSION
+from seamwise.worker import Spec
+
+RunTrials = Callable[..., None]
+"""run_all of seamwise.pool, or what is called as it is."""
 
 
 def study(
@@ -45,6 +54,11 @@ def study(
     jobs: int | None = None,
     quiet: bool = False,
     shift: str | Path | Supply | None = None,
+    limit_s: float | None = None,
+    on: str = "processes",
+    storage: str | None = None,
+    gpus: float = 0.0,
+    sure: float | None = None,
 ) -> Study:
     """Train a task's chain every way over growing budgets, in a folder, and write its report.
 
@@ -60,13 +74,25 @@ def study(
     shift:    examples from elsewhere, on which the largest budget's networks are scored too, as they are and with
               their first stage trained again there: a Supply, a folder (of Supply.save, or of data that the task
               reads), or settings of the task's world, as in "clutter=12"; the task's own `elsewhere` by default
+    limit_s:  seconds that a trial may take before it counts as failed. None by default, as no number suits both a
+              network of seconds and one of days; a trial of which nothing is heard for ten minutes is told
+    on:       "processes" of this machine, or "ray": workers on the cluster of RAY_ADDRESS
+    storage:  on Ray: a folder or fsspec URL that all machines see, where trainings and trials are kept too
+    gpus:     on Ray: of each worker; .25 lets four share one
+    sure:     stop once no way is better at the largest budget with this probability, .95 say; what can no longer be
+              the best is run no further (see seamwise.advice.race)
 
     Killed at any moment, the same call goes on where it stopped. Raises InputError before anything is
     trained where task, budgets or folder do not fit.
     """
     if jobs is not None and jobs < 1:
         raise TaskError(f"{jobs} jobs", expected="1 or more")
+    if limit_s is not None and not limit_s > 0:
+        raise TaskError(f"a time limit of {limit_s:g} s", expected="more than 0")
+    if sure is not None and not 0.5 < sure < 1:
+        raise TaskError(f"to be sure with probability {sure:g}", expected="more than 0.5, less than 1")
     loaded = load_task(task) if isinstance(task, str) else task
+    check_way(on, storage, gpus, loaded.fit)
     if shift is not None:
         loaded = loaded.with_elsewhere(supply_elsewhere(loaded, shift))
     plan = make_plan(
@@ -81,20 +107,16 @@ def study(
     )
     run = Path(out) if out is not None else Path("runs") / loaded.name
     _make_folder(run)
-    try:
-        with FileLock(run / "study.lock", timeout=0):
-            _open_run(run, loaded, plan, _named(loaded, shift))
-            _run(run, loaded, plan, jobs or os.cpu_count() or 1, quiet)
-    except Timeout:
-        raise RunError(
-            f"{run}: another study is at work in this folder", remedy="wait for it, or give another --out"
-        ) from None
-    result = open_run(run)
-    if not quiet:
-        print("writing advice and report", file=sys.stderr)
-    advice = result.advise()
-    write_advice(result, advice)
-    result.report(loaded, advice)
+    with _alone_in(run):
+        with _at_work(on, jobs, storage, gpus) as (run_trials, n_jobs):
+            _open_run(run, loaded, plan, _named(loaded, shift), sure)
+            _run(run, loaded, plan, run_trials, n_jobs, quiet, limit_s, sure)
+        result = open_run(run)
+        if not quiet:
+            print("writing advice and report", file=sys.stderr)
+        advice = result.advise()
+        write_advice(result, advice)
+        result.report(loaded, advice)
     return result
 
 
@@ -111,6 +133,11 @@ class Options(TypedDict, total=False):
     jobs: int | None
     quiet: bool
     shift: str | Path | None
+    limit_s: float | None
+    on: str
+    storage: str | None
+    gpus: float
+    sure: float | None
 
 
 def study_map(
@@ -157,15 +184,31 @@ def _named(task: Task, shift: str | Path | Supply | None) -> str:
 
 
 def _make_folder(run: Path) -> None:
-    try:
+    with writing(run):
         run.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=run):
             pass
+
+
+@contextmanager
+def _alone_in(run: Path) -> Iterator[None]:
+    """Keep other studies out of a folder. The lock is the kernel's: it is freed however this process ends."""
+    lock = FileLock(run / "study.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise RunError(
+            f"{run}: another study is at work in this folder", remedy="wait for it, or give another --out"
+        ) from None
     except OSError as error:
-        raise storage_error(run, error) from error
+        raise storage_error(run / "study.lock", error) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
-def _open_run(run: Path, task: Task, plan: Plan, elsewhere: str) -> None:
+def _open_run(run: Path, task: Task, plan: Plan, elsewhere: str, sure: float | None) -> None:
     """Make a folder ready for a plan: a new one, or one of the same task."""
     before = read_run_record(run)
     if before is not None and before.task != task.name:
@@ -177,7 +220,8 @@ def _open_run(run: Path, task: Task, plan: Plan, elsewhere: str) -> None:
     TrialLog(run / "trials.jsonl").mend()
     supply, rows = task.supply, task.supply.rows("test", task.answer.field)
     _write_items(run / "test.npz", {"items": rows, "groups": supply.groups[rows]})
-    (run / "there.npz").unlink(missing_ok=True)
+    with writing(run):
+        (run / "there.npz").unlink(missing_ok=True)
     if task.elsewhere is not None:
         there = task.elsewhere.rows("test", task.answer.field)
         _write_items(run / "there.npz", {"items": there, "groups": task.elsewhere.groups[there]})
@@ -200,6 +244,7 @@ def _open_run(run: Path, task: Task, plan: Plan, elsewhere: str) -> None:
         trials=tuple(s.id for s in plan.specs),
         elsewhere=elsewhere,
         noise=supply.noise,
+        sure=sure,
     )
     write_json(run / "run.json", record.model_dump(mode="json"))
 
@@ -224,23 +269,58 @@ def _stage_record(stage: Stage) -> StageRecord:
     )
 
 
-def _run(run: Path, task: Task, plan: Plan, n_jobs: int, quiet: bool) -> None:
-    log = TrialLog(run / "trials.jsonl")
-    done = {t.id for t in open_run(run).trials if t.status == "done"}
-    todo = [s for s in plan.specs if s.id not in done]
+def _clean(run: Path) -> None:
+    """Remove what a process that was killed had half written, and what serves a study at work alone."""
     for folder in (run, run / "stages", run / "predictions"):
-        for left in folder.glob(".*.[0-9]*"):  # half written by a process that was killed
+        for left in folder.glob(".*.[0-9]*"):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
+    shutil.rmtree(run / "supply", ignore_errors=True)
+    for lock in (run / "stages").glob("*.lock"):
+        lock.unlink(missing_ok=True)
+
+
+@contextmanager
+def _at_work(on: str, jobs: int | None, storage: str | None, gpus: float) -> Iterator[tuple[RunTrials, int]]:
+    """How trials are run, and by how many workers."""
+    if on == "processes":
+        yield run_all, jobs or os.cpu_count() or 1
+        return
+    with connected():
+        yield partial(run_on_ray, storage=storage, gpus=gpus), jobs or n_places(gpus)
+
+
+def _run(
+    run: Path,
+    task: Task,
+    plan: Plan,
+    run_trials: RunTrials,
+    n_jobs: int,
+    quiet: bool,
+    limit_s: float | None,
+    sure: float | None,
+) -> None:
+    log, rounds = TrialLog(run / "trials.jsonl"), Rounds(run, task, plan, sure)
+    with writing(run):
+        _clean(run)
     try:
-        with Progress(todo, n_done=len(plan.specs) - len(todo), n_jobs=n_jobs, quiet=quiet) as progress:
+        with Progress(rounds.ahead, rounds.n_done, n_jobs, quiet, at_most=sure is not None) as progress:
 
             def finished(trial: Trial, seconds: float) -> None:
                 log.append([trial])
+                rounds.ended(trial)
                 progress.finished(trial, seconds)
 
-            if todo:
-                run_all(task, todo, run, n_jobs, finished, progress.at)
+            def more() -> list[Spec]:
+                specs = rounds.next()
+                progress.expect(rounds.ahead)
+                return specs
+
+            if rounds.todo:
+                run_trials(task, rounds.todo, run, n_jobs, finished, progress.at, more=more, limit_s=limit_s)
+        if sure is not None:
+            told = rounds.leave_out()
+            if not quiet:
+                print(f"stopped: {told}", file=sys.stderr)
     finally:
-        shutil.rmtree(run / "supply", ignore_errors=True)
-        for lock in (run / "stages").glob("*.lock"):
-            lock.unlink(missing_ok=True)
+        with suppress(OSError):  # the next start tries again
+            _clean(run)

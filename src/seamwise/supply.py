@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from numbers import Real
@@ -22,7 +23,7 @@ from seamwise.errors import StorageError, SupplyError
 from seamwise.noise import are_categories, both_noises, made_noisy
 from seamwise.shapes import Bool, Int, NDArray, Tensor
 from seamwise.tables import RESERVED, SPLITS, Column, examples_of, groups_of, read_table, splits_of
-from seamwise.trial import storage_error, write_json
+from seamwise.trial import write_json, writing
 
 Subset = Mapping[str, NDArray]
 """Which training examples a training may use the labels of: {field: examples}, each in a fixed order."""
@@ -246,15 +247,13 @@ class Supply:
 
     def save(self, folder: Path) -> None:
         """Write one `.npy` file a field, so that several processes can map the same memory."""
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
             for k, field in enumerate(self.fields):  # numbered, as a field's name need not suit a file
                 np.save(folder / f"{k}.npy", self.fields[field].numpy())
                 np.save(folder / f"{k}.present.npy", self.present[field].numpy())
             np.save(folder / "groups.npy", self.groups)
             np.save(folder / "splits.npy", self.splits)
-        except OSError as error:
-            raise storage_error(folder, error) from error
         write_json(folder / "supply.json", {"fields": list(self.fields), "prices": self.prices, "noise": self.noise})
 
     @classmethod
@@ -293,7 +292,7 @@ class Supply:
 
 
 def _is_price(price: Any) -> bool:
-    return isinstance(price, Real) and 0 <= float(price) < float("inf")
+    return isinstance(price, Real) and bool(0 <= price <= sys.float_info.max)
 
 
 def batches(n: int, size: int) -> Sequence[slice]:

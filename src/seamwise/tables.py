@@ -52,7 +52,7 @@ def _length_error(name: str, lengths: Mapping[str, int]) -> SupplyError:
 
 def _read_keys(where: str, column: Column, n_dims: int) -> tuple[NDArray, None]:
     try:
-        keys = np.asarray(column)
+        keys = np.asarray(_of_tensor(where, column.detach().cpu()) if isinstance(column, Tensor) else column)
     except ValueError as error:
         raise SupplyError(f"{where} is not a rectangular array", given=str(error)) from None
     if np.ma.isMaskedArray(column) and np.ma.getmaskarray(column).any():
@@ -73,7 +73,7 @@ def _read_keys(where: str, column: Column, n_dims: int) -> tuple[NDArray, None]:
 
 def _read_labels(where: str, column: Column) -> tuple[Tensor, Tensor]:
     if isinstance(column, Tensor):
-        column = column.detach().cpu().numpy()
+        column = _of_tensor(where, column.detach().cpu())
     array = _rectangular(where, column)
     masked = np.ma.getmaskarray(column) if np.ma.isMaskedArray(column) else np.zeros(array.shape, dtype=bool)
     known = np.asarray(~masked.reshape(len(array), -1).any(1))
@@ -89,6 +89,13 @@ def _read_labels(where: str, column: Column) -> tuple[Tensor, Tensor]:
     if not array.flags.writeable:  # torch would warn
         array = array.copy()
     return torch.from_numpy(np.ascontiguousarray(array)), torch.from_numpy(known)
+
+
+def _of_tensor(where: str, column: Tensor) -> NDArray:
+    try:
+        return (column.float() if column.dtype == torch.bfloat16 else column).numpy()
+    except (TypeError, RuntimeError) as error:  # of another kind than numpy has, sparse or quantised
+        raise SupplyError(f"{where} cannot be used", given=str(error), expected="a plain tensor of numbers") from None
 
 
 def _rectangular(where: str, column: Column) -> NDArray:

@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from io import BytesIO
 from pathlib import Path
 from typing import Any, final
 
@@ -15,6 +14,7 @@ import torch
 from seamwise.borders import check_alike, check_borders, check_labels, fit_estimator
 from seamwise.chain import Chain, ChainNet
 from seamwise.errors import InputError, SeamwiseError, SupplyError, TaskError
+from seamwise.files import opened_npz
 from seamwise.metrics import OneHot, Target
 from seamwise.oracles import Oracle, check_kinds, try_oracles
 from seamwise.origin import NOISE, made_by, module_of, origin_of
@@ -339,8 +339,8 @@ def read_item(task: Task, path: Path) -> Item:
     try:
         if task.read is not None:
             return task.read(path)
-        with np.load(BytesIO(path.read_bytes()), allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        with opened_npz(path) as file:
+            return {name: np.asarray(file[name]) for name in file.files}
     except SeamwiseError:
         raise
     except Exception as error:  # `read` is the user's, and a broken .npz raises many kinds

@@ -1,5 +1,7 @@
 """check_task: the contract that every task must pass, a user's too.
 
+In a test of your own:
+
     from my_task import task
     from seamwise.testing import check_task
 

@@ -3,9 +3,9 @@
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Literal, TypeVar, final
+from typing import BinaryIO, Literal, TypeVar, final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -180,21 +180,22 @@ class TrialLog:
     def append(self, trials: Iterable[Trial]) -> None:
         """Add lines and force them to the disk. Raises StorageError where that fails."""
         text = "".join(trial.model_dump_json() + "\n" for trial in trials).encode()
-        before = self.path.stat().st_size if self.path.exists() else 0
-        try:
-            with self.path.open("ab") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            if self.path.exists():
-                os.truncate(self.path, before)
-            raise storage_error(self.path, error) from error
+        with writing(self.path):
+            before = self.path.stat().st_size if self.path.exists() else 0
+            try:
+                with self.path.open("ab") as file:
+                    file.write(text)
+                    _force(file)
+            except OSError:
+                with suppress(OSError):  # what is cut short there is dropped when the study goes on
+                    os.truncate(self.path, before)
+                raise
 
     def mend(self) -> None:
-        """Drop a last line that was cut short."""
-        if self.path.exists():
-            os.truncate(self.path, sum(len(line) + 1 for line in self._whole_lines()))
+        """Drop a last line that was cut short. Raises StorageError."""
+        with writing(self.path):
+            if self.path.exists():
+                os.truncate(self.path, sum(len(line) + 1 for line in self._whole_lines()))
 
     def _whole_lines(self) -> list[bytes]:
         return self.path.read_bytes().split(b"\n")[:-1]
@@ -207,6 +208,21 @@ def storage_error(path: Path, error: OSError) -> StorageError:
         given=error.strerror or str(error),
         remedy="free space or choose another folder, then run the same command again: what is finished is kept",
     )
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """While something is written there: what the disk refuses is a StorageError."""
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(path, error) from error
+
+
+def _force(file: BinaryIO) -> None:
+    """Have what was written on the disk itself: no loss of power makes it empty. Raises OSError."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -222,7 +238,9 @@ def write_whole(path: Path, content: bytes) -> None:
         if path.exists() and not path.is_file() and not path.is_dir():
             path.write_bytes(content)
             return
-        beside.write_bytes(content)
+        with beside.open("wb") as file:
+            file.write(content)
+            _force(file)
         beside.replace(path)
     except OSError as error:
         with suppress(OSError):

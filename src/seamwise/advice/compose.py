@@ -7,6 +7,7 @@ from pathlib import Path
 from seamwise.advice.buy import purchases
 from seamwise.advice.expenses import expenses, failed_trials, shifts
 from seamwise.advice.outlook import best_now, crossover, outlooks, passings
+from seamwise.advice.race import stopped
 from seamwise.advice.records import Advice
 from seamwise.advice.seams import seam_states
 from seamwise.advice.stages import chained, stage_costs
@@ -14,11 +15,9 @@ from seamwise.advice.untold import untold
 from seamwise.advice.variants import variant_gains
 from seamwise.advice.words import sentences
 from seamwise.errors import InputError
-from seamwise.runs import RunRecord, Study
+from seamwise.runs import MOST_LABELS, RunRecord, Study
 from seamwise.trial import write_json
 from seamwise.version import VERSION
-
-MOST_LABELS = 10**12
 
 
 def advise(study: Study, at: Sequence[int] = (), prices: Mapping[str, float] | None = None) -> Advice:
@@ -34,7 +33,9 @@ def advise(study: Study, at: Sequence[int] = (), prices: Mapping[str, float] | N
         if not isinstance(n, int) or not 1 <= n <= MOST_LABELS:
             raise InputError(f"advice at {n} labels", expected=f"a whole number, 1 to {MOST_LABELS:,}")
     priced = _priced(study.record, prices or {})
-    found, best, stages = outlooks(study, at), best_now(study), stage_costs(study)
+    found, best, stages, raced = outlooks(study, at), best_now(study), stage_costs(study), stopped(study)
+    if raced is not None and best is not None:
+        best = best.model_copy(update={"probability": raced.probability})
     passed = passings(found) if found is not None else []
     offers = purchases(study, found, priced) if found is not None else ()
     advice = Advice(
@@ -49,6 +50,7 @@ def advise(study: Study, at: Sequence[int] = (), prices: Mapping[str, float] | N
         n=study.compared_at,
         at=found.at if found is not None else (),
         best_now=best,
+        stopped=raced,
         p_best=found.records() if found is not None else (),
         crossovers=tuple(crossover(study, p) for p in passed if p.is_told),
         stages=stages,

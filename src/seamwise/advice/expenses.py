@@ -9,7 +9,8 @@ from seamwise.advice.outlook import way_of
 from seamwise.advice.records import Expense, FailedTrial, Shifted
 from seamwise.arrays import Float, NDArray
 from seamwise.bootstrap import Bootstrap
-from seamwise.runs import Items, Row, Study
+from seamwise.items import Items, read_groups
+from seamwise.runs import Row, Study
 from seamwise.trial import Trial
 
 
@@ -23,7 +24,7 @@ def shifts(study: Study) -> tuple[Shifted, ...]:
     path = study.run / "there.npz"
     if not path.is_file():
         return ()
-    there = Bootstrap(Items(path)["groups"])
+    there = Bootstrap(read_groups(path))
     shifted = [(row, [t for t in trials if t.shift is not None]) for row, trials in _finished(study)]
     return tuple(_shifted(study, there, row, trials) for row, trials in shifted if trials)
 
@@ -68,11 +69,12 @@ def _shifted(study: Study, there: Bootstrap, row: Row, trials: Sequence[Trial]) 
     kept = [study.items(t) for t in trials]
     first = trials[0].shift
     assert first is not None
-    errors = _stack(kept, "there.error")
-    again = _stack(kept, "there.retrained") if all("there.retrained" in items for items in kept) else None
+    errors = _stack(kept, "there.error", len(there.groups))
+    all_again = all("there.retrained" in items for items in kept)
+    again = _stack(kept, "there.retrained", len(there.groups)) if all_again else None
     return Shifted(
         way=way_of(study, row),
-        here=study.bootstrap.interval(_stack(kept, "error")),
+        here=study.bootstrap.interval(_stack(kept, "error", len(study.bootstrap.groups))),
         there=there.interval(errors),
         trivial_there=first.trivial,
         stage=first.stage,
@@ -83,5 +85,5 @@ def _shifted(study: Study, there: Bootstrap, row: Row, trials: Sequence[Trial]) 
     )
 
 
-def _stack(kept: Sequence[Items], name: str) -> Float[NDArray, "seeds items"]:
-    return np.stack([items[name] for items in kept]).astype(np.float64)
+def _stack(kept: Sequence[Items], name: str, n: int) -> Float[NDArray, "seeds items"]:
+    return np.stack([items.numbers(name, n) for items in kept])

@@ -192,6 +192,26 @@ class Untold(Said):
     trial: str = ""
 
 
+class Dropped(OfWay):
+    """A way that a study ran with fewer seeds at the largest budget, and how probably it is the best there."""
+
+    p_best: float
+
+
+class Stopped(Said):
+    """A study that stops when it is sure: what it left out.
+
+    sure: the probability asked for. probability: that no way is better than the best at the largest budget
+    """
+
+    sure: float
+    probability: float
+    n: int  # the largest budget
+    n_left_out: int
+    n_planned: int
+    dropped: tuple[Dropped, ...]
+
+
 class Shifted(OfWay):
     """A way on items from elsewhere: its error here and there, and with its first learned stage trained again there.
 
@@ -233,6 +253,7 @@ class Advice(Said):
     n: int | None  # the labels at which all ways are compared: the largest budget at which most are finished
     at: tuple[int, ...]  # the budgets of p_best: those measured, up to 16 times the largest, and those asked for
     best_now: Best | None
+    stopped: Stopped | None = None  # where the study stopped because it was sure
     p_best: tuple[Outlook, ...]
     crossovers: tuple[Crossover, ...]
     stages: tuple[StageCost, ...]

@@ -38,7 +38,7 @@ def stacked(study: Study, trials: Sequence[Trial], name: str) -> Float[NDArray, 
     kept = [study.items(t) for t in trials]
     if not kept or not all(name in items for items in kept):
         return None
-    return np.stack([items[name] for items in kept]).astype(np.float64)
+    return np.stack([items.numbers(name, len(study.bootstrap.groups)) for items in kept])
 
 
 def interval_over(study: Study, values: Float[NDArray, "seeds items"] | None) -> Interval | None:

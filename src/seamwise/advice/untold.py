@@ -50,7 +50,7 @@ def _unfinished(study: Study, best: Best) -> list[Untold]:
     if study.damaged:
         why = f"results that cannot be read: {len(study.damaged)}, of {', '.join(study.damaged[:3])}"
         found.append(Untold(what="the whole study", why=why, trial="the same command runs them again"))
-    n_missing = len(study.record.trials) - len(study.trials) - len(study.damaged)
+    n_missing = len(study.missing) - len(study.damaged)
     if n_missing:
         why = f"not run yet: {n_missing} of {len(study.record.trials)} planned trials"
         found.append(Untold(what="the whole study", why=why, trial="the same command goes on where it stopped"))

@@ -11,6 +11,7 @@ def sentences(advice: Advice, asked: Sequence[int] = ()) -> tuple[str, ...]:
     """What the advice says, as sentences. asked: budgets that somebody wants to know about."""
     return (
         *_now(advice),
+        *_stopped(advice),
         *_failed(advice),
         *_ahead(advice, asked),
         *_stages(advice),
@@ -58,6 +59,20 @@ def _now(advice: Advice) -> Iterator[str]:
     yield from _close(best)
     if best.worthless:
         yield f"That is not clearly better than answering without looking ({_number(advice, advice.trivial)})."
+
+
+def _stopped(advice: Advice) -> Iterator[str]:
+    raced = advice.stopped
+    if raced is None:
+        return
+    left_out = f"{raced.n_left_out:,} of {raced.n_planned:,} trials were not run"
+    if raced.probability >= raced.sure:
+        yield f"The study stopped once that probability was {raced.sure:g}: {left_out}."
+    else:
+        yield f"Short of {raced.sure:g}, but what is left would not tell more of it: {left_out}."
+    if raced.dropped:
+        told = _listed([f"{d.way.name} ({_sure(d.p_best)})" for d in raced.dropped])
+        yield f"Run no further with {_labels(raced.n, advice.vary)}, as unlikely to be the best: {told}."
 
 
 def _close(best: Best) -> Iterator[str]:

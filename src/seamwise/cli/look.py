@@ -1,6 +1,7 @@
 """The command `look`: what the trained networks learned."""
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -119,7 +120,7 @@ def _units(asked: list[str]) -> dict[str, tuple[int, ...]]:
     units: dict[str, tuple[int, ...]] = {}
     for text in asked:
         layer, _, number = text.removeprefix("#").rpartition("/")
-        if not layer or not number.isdecimal():
+        if not layer or not re.fullmatch("[0-9]{1,9}", number):
             raise InputError(f"--unit {text}", expected="LAYER/N, such as features.0/3")
         units[layer] = tuple(dict.fromkeys((*units.get(layer, ()), int(number))))
     return units

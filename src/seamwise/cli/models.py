@@ -1,6 +1,7 @@
 """The commands about one model: train, eval, predict."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -140,7 +141,7 @@ def _labels(task: "Task", asked: list[str]) -> dict[str, int]:
     labels = {}
     for text in asked:
         name, _, number = text.rpartition("=")
-        if not number.isdigit():
+        if not re.fullmatch("[0-9]{1,15}", number):
             raise InputError(f"--labels {text}", expected="N, or FIELD=N with a whole number")
         labels[name or task.answer.field] = int(number)
     return labels

@@ -23,11 +23,21 @@ def study(
     quick: Annotated[bool, typer.Option("--quick", help="Three budgets, two seeds, short trainings: minutes.")] = False,
     budgets: Annotated[str | None, typer.Option(help="Labels, e.g. 100,400,1600; doubling to all by default.")] = None,
     seeds: Annotated[int | None, typer.Option(help="How many; 3 by default.")] = None,
+    sure: Annotated[
+        float | None,
+        typer.Option("--stop-when-sure", help="Stop once the best way is known with this probability, e.g. 0.95."),
+    ] = None,
     regimes: Annotated[str | None, typer.Option(help="E.g. tuned,endtoend,direct; all six by default.")] = None,
     variants: Annotated[str | None, typer.Option(help="E.g. found,given, or all; the first by default.")] = None,
     vary: Annotated[str | None, typer.Option(help="The field whose labels are swept; the answer's by default.")] = None,
     together: Annotated[bool, typer.Option("--together", help="Sweep all fields in proportion.")] = False,
     jobs: Annotated[int | None, typer.Option(help="Processes of one thread each; all cores by default.")] = None,
+    on: Annotated[str, typer.Option(help="processes of this machine; or ray, as RAY_ADDRESS says.")] = "processes",
+    storage: Annotated[
+        str | None, typer.Option(help="With --on ray: folder or URL all machines see, as in s3://bucket/path.")
+    ] = None,
+    gpus: Annotated[float, typer.Option(help="With --on ray: of a GPU, a training.")] = 0.0,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds a trial may take, else it failed; none.")] = None,
     accelerator: Accelerator = None,
     data: Data = None,
     world: World = None,
@@ -73,6 +83,11 @@ def study(
             "halvings": not quick,
             "jobs": jobs,
             "shift": shift,
+            "limit_s": time_limit,
+            "sure": sure,
+            "on": on,
+            "storage": storage,
+            "gpus": gpus,
         }
         told = [*["real"] * bool(data), *([world] if world else []), *["quick"] * quick]
         place = out or Path("runs") / "-".join([loaded.name, *told])

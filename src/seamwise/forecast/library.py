@@ -8,6 +8,7 @@ import numpy as np
 
 from seamwise.arrays import Bool, Float, Int, NDArray, Shaped
 from seamwise.errors import InputError
+from seamwise.files import opened_npz
 
 AHEAD = np.array([1.0, 2.0, 3.0, 4.0])
 """Doublings beyond the last budget at which the truth is known."""
@@ -52,13 +53,15 @@ def load_library(file: Path) -> Library:
 
     Raises `InputError` when an array is not there or its shape does not fit the others'.
     """
-    with np.load(file, allow_pickle=False) as held:
-        lacking = {"error_seen", "error_truth", "n_last", "dataset"} - set(held.files)
-        if lacking:
-            raise InputError(f"{file}: not a file of learning curves", expected=", ".join(sorted(lacking)))
-        seen, truth = held["error_seen"].astype(float), held["error_truth"].astype(float)
-        n_last, dataset = held["n_last"], held["dataset"]
-    if seen.ndim != 3 or truth.shape != (len(seen), 4) or not len(seen) == len(n_last) == len(dataset):
+    lacking = {"error_seen", "error_truth", "n_last", "dataset"}
+    with opened_npz(file) as held:
+        lacking -= set(held.files)
+        if not lacking:
+            seen, truth = held["error_seen"].astype(float), held["error_truth"].astype(float)
+            n_last, dataset = held["n_last"].astype(int), np.asarray(held["dataset"])
+    if lacking:
+        raise InputError(f"{file}: not a file of learning curves", expected=", ".join(sorted(lacking)))
+    if seen.ndim != 3 or truth.shape != (len(seen), 4) or not n_last.shape == dataset.shape == (len(seen),):
         raise InputError(
             f"{file}: shapes do not fit",
             given=f"error_seen {seen.shape}, error_truth {truth.shape}, n_last {n_last.shape}",

@@ -10,6 +10,8 @@ from seamwise.forecast.curve import Curve, read_curve
 from seamwise.forecast.distribution import LEVELS, Forecast, normal_quantiles, quantiles_of
 from seamwise.forecast.network import Networks, load_networks
 
+BUDGETS, MOST = (1e-12, 1e18), 1e100  # what labels can be, in whatever unit; what an error can be, at most
+
 
 def forecast(n: ArrayLike, error: ArrayLike, at: ArrayLike, seed: int = 0) -> Forecast:
     """What the mean error over seeds will be at other budgets, as far as the curve so far can tell.
@@ -71,19 +73,24 @@ def checked(
             given=f"n {budgets.shape}, error {errors.shape}, at {asked.shape}",
             expected="n [budget], error [seed, budget], at [at]",
         )
-    if not (np.isfinite(budgets) & (budgets > 0)).all() or not (np.diff(budgets) > 0).all():
-        raise InputError(
-            "budgets have to be positive and increase", given=f"n = {budgets}", remedy="sort them by labels"
-        )
-    if np.isinf(errors).any() or (errors < 0).any():
-        raise InputError("an error is negative or infinite", given=str(errors), expected="0 or more; NaN where missing")
-    if not (np.isfinite(asked) & (asked > 0)).all():
-        raise InputError("budgets asked for have to be positive", given=f"at = {asked}")
+    if not _are_budgets(budgets) or not (np.diff(budgets) > 0).all():
+        remedy = "sort them by labels"
+        raise InputError("budgets have to be positive and increase", given=f"n = {budgets}", remedy=remedy)
+    if ((errors < 0) | (errors > MOST)).any():
+        expected = f"0 to {MOST:g}; NaN where missing"
+        raise InputError("an error is negative or infinite", given=str(errors), expected=expected)
+    if not _are_budgets(asked):
+        expected = f"{BUDGETS[0]:g} to {BUDGETS[1]:g}"
+        raise InputError("budgets asked for have to be positive", given=f"at = {asked}", expected=expected)
     return budgets, errors, asked
+
+
+def _are_budgets(n: Float[NDArray, " n"]) -> bool:
+    return bool(((n >= BUDGETS[0]) & (n <= BUDGETS[1])).all())
 
 
 def _numbers(name: str, given: ArrayLike) -> Float[NDArray, "..."]:
     try:
         return np.asarray(given, float)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{name} has to be an array of numbers", given=repr(given)) from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"{name} has to be an array of numbers", given=repr(given)[:200]) from error

@@ -14,7 +14,7 @@ def made(study: Study) -> dict[str, str]:
         "seamwise": record.version,
         "Task": record.task + (f" ({Path(record.source).name})" if record.source.endswith(".py") else ""),
         "Trials": f"{len(study.trials):,} of {len(record.trials):,} planned; {len(study.failed):,} failed, "
-        f"{len(study.untrained):,} did not train",
+        f"{len(study.untrained):,} did not train{_left_out(study)}",
         "Budgets": f"{', '.join(f'{n:,}' for n in record.budgets)} labels of {record.vary}",
         "Other labels": ", ".join(f"{n:,} of {f}" for f, n in held.items()),
         "Label noise": _noise(study),
@@ -29,6 +29,11 @@ def made(study: Study) -> dict[str, str]:
         "Signatures": ", ".join(f"{v} {signature}" for v, signature in record.signatures.items()),
     }
     return {term: text for term, text in parts.items() if text}
+
+
+def _left_out(study: Study) -> str:
+    left_out = set(study.record.left_out) - {t.id for t in study.trials}
+    return f"; {len(left_out):,} left out once the best way was sure" if left_out else ""
 
 
 def _noise(study: Study) -> str:

@@ -46,7 +46,7 @@ def page(study: Study, task: "Task | None" = None, advice: Advice | None = None)
         record=study.record,
         advice=told.advice,
         sections=found,
-        n_missing=len(study.record.trials) - len(study.trials),
+        n_missing=len(study.missing),
         styles=told.names,
         charts={
             "specs": {id_: figures.live(chart) for id_, chart in charts.items()},

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 
 from seamwise.advice.numbers import full_name, in_panel_order, n_decimals
-from seamwise.runs import Items, Study
+from seamwise.items import Items
+from seamwise.runs import Study
 from seamwise.shapes import Float, NDArray
 from seamwise.task import Task
 from seamwise.trial import Trial

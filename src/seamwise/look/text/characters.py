@@ -203,8 +203,15 @@ def load(path: str | Path) -> CharacterNet:
         raise ModelError(f"{path}: no weights", given=str(error), remedy=remedy) from None
     if about.get("format") != FORMAT:
         raise ModelError(f"{path}: not weights of characters", given=about.get("format", "no format"), remedy=remedy)
-    net = CharacterNet(json.loads(about["vocabulary"]), int(about["units"]), int(about["layers"]))
-    net.load_state_dict(weights)
+    try:
+        vocabulary, units, layers = json.loads(about["vocabulary"]), int(about["units"]), int(about["layers"])
+        if weights["head.weight"].shape != (len(vocabulary) + 1, units) or f"lstm.bias_hh_l{layers - 1}" not in weights:
+            raise ValueError(f"{units} units in {layers} layers, {len(vocabulary)} characters")
+        net = CharacterNet(vocabulary, units, layers)
+        net.load_state_dict(weights)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        given = f"{type(error).__name__}: {error}"
+        raise ModelError(f"{path}: weights are missing or misshapen", given=given, remedy=remedy) from None
     return net.eval()
 
 

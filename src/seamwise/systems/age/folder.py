@@ -342,7 +342,8 @@ def _number(table: _Table, line: int, row: dict[str, str], column: str) -> float
 
 def _float(text: str) -> float:
     """NaN where it is no number; Python would take 1_0_0 for one."""
-    return float(text) if _NUMBER.fullmatch(text.strip()) else math.nan
+    text = text.strip()  # of more than `float` takes for white space
+    return float(text) if _NUMBER.fullmatch(text) else math.nan
 
 
 def _sex(table: _Table, line: int, row: dict[str, str]) -> str | None:

@@ -6,7 +6,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from seamwise.errors import InputError
+from seamwise.pictures import read_photo
 from seamwise.shapes import Float, NDArray, Shaped
 from seamwise.systems.digits.world import HEIGHT_PX, N_COLUMNS, PATCH_PX, WIDTH_PX
 from seamwise.task import Item
@@ -20,14 +20,7 @@ def read_picture(path: Path) -> dict[str, Float[NDArray, "1 20 32"]]:
 
     Dark ink on light paper is turned round. Raises InputError where the file is no picture.
     """
-    try:
-        encoded = np.frombuffer(path.read_bytes(), dtype=np.uint8)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read", given=error.strerror or str(error)) from None
-    grey = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE) if len(encoded) else None
-    if grey is None:
-        raise InputError(f"{path}: no picture", expected="a PNG, JPEG or other picture file with two digits")
-    ink = grey.astype(np.float32) / 255
+    ink = cv2.cvtColor(read_photo(path), cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
     if np.median(ink) > 0.5:
         ink = 1 - ink
     scale = min(HEIGHT_PX / ink.shape[0], WIDTH_PX / ink.shape[1])

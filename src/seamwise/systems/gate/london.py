@@ -18,6 +18,7 @@ from jaxtyping import UInt8
 from scipy.spatial import Delaunay
 
 from seamwise.errors import InputError
+from seamwise.files import opened_npz, readable
 from seamwise.pictures import read_photo
 from seamwise.shapes import Bool, Float, Int, NDArray
 from seamwise.systems.gate import light
@@ -114,11 +115,8 @@ def _landmarks(folder: Path) -> dict[str, Float[NDArray, "189 2"]]:
     if not path.is_file():
         remedy = "give the folder of the London set"
         raise InputError(f"{folder}: not the London set", given=f"no {LANDMARKS}", expected=expected, remedy=remedy)
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            marks = {name: np.asarray(file[name], dtype=np.float64) for name in sorted(file.files)}
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path}: cannot be read", given=str(error), expected="a NumPy archive") from None
+    with opened_npz(path) as file:
+        marks = {name: np.asarray(file[name], dtype=np.float64) for name in sorted(file.files)}
     for name, points in marks.items():
         if points.shape != (189, 2) or not np.isfinite(points).all():
             given = f"{name}: {points.shape}, {np.isnan(points).sum()} of them no numbers"
@@ -132,8 +130,12 @@ def _genders(folder: Path) -> dict[str, str]:
     path = folder / INFO
     if not path.is_file():
         return {}
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        return {row.get("face_id") or "": row.get("face_gender") or "" for row in csv.DictReader(file)}
+    try:
+        with readable(path), path.open(encoding="utf-8-sig", newline="") as file:
+            return {row.get("face_id") or "": row.get("face_gender") or "" for row in csv.DictReader(file)}
+    except (csv.Error, UnicodeDecodeError) as error:
+        remedy = "copy the file again, or leave it out"
+        raise InputError(f"{path}: no table", given=str(error), expected="CSV in UTF-8", remedy=remedy) from None
 
 
 def _person(

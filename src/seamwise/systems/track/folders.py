@@ -129,10 +129,19 @@ def _below(folder: Path) -> list[Path]:
         return []
     names = folder / "list.txt"
     if names.is_file():
-        return [folder / line for _, line in read_lines(names)]
+        return [folder / _listed(line, f"{names}, line {number}") for number, line in read_lines(names)]
     with readable(folder):
         inside = [path for path in folder.iterdir() if path.is_dir() and path.name[0] != "."]
     return sorted(inside, key=by_nature)
+
+
+def _listed(name: str, where: str) -> str:
+    """A name that a list of sequences has. Raises InputError where it is that of no folder below."""
+    if "\0" in name or Path(name).is_absolute() or not Path(name).parts or ".." in Path(name).parts:
+        raise InputError(
+            f"{where}: no name of a folder", given=repr(name[:60]), expected="a sequence's, of those beside"
+        )
+    return name
 
 
 def _has_pictures(folder: Path) -> bool:

@@ -15,6 +15,7 @@ from seamwise.trial import write_whole
 
 FIRST: Final = {"otb": 1.0, "got10k": 1.0, "vot": 0.0}  # the number of the leftmost and of the uppermost pixel
 AS_NUMBERS = "x, y, width and height, px"
+FARTHEST_PX: Final = 1e7  # beyond the sides of any picture that is read
 
 
 def read_boxes(path: Path, style: str = "otb") -> Float[NDArray, "n 4"]:
@@ -97,7 +98,7 @@ def _number(word: str, line: str, where: str) -> float:
         number = float(word)
     except ValueError:
         number = math.inf
-    if math.isinf(number):
+    if abs(number) > FARTHEST_PX:
         given = f"{word[:20]!r} in {_short(line)}"
         raise InputError(f"{where}: no number", given=given, expected=f"{AS_NUMBERS}, such as 12,7.5,30,40")
     return number

@@ -1,0 +1,121 @@
+"""Tables of any columns make a supply, or are refused; and so are settings, budgets and prices of any kind."""
+
+import math
+from contextlib import suppress
+
+import numpy as np
+import pytest
+import torch
+from fuzzing import ALIKE, ODD_ARRAYS, TOKENS, VALUES, one_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays, scalar_dtypes
+
+from seamwise import Fit, Supply
+from seamwise.cli.models import _labels
+from seamwise.cli.options import numbers
+from seamwise.cli.options import settings as read_option
+from seamwise.errors import InputError
+from seamwise.origin import checked_settings, origin_of, read_settings, written_settings
+
+N = 12
+FIELDS = ("x", "y", "id", "group", "split", "", "ü")
+SPLITS = np.array(["train", "validation", "test"] * (N // 3))
+
+
+def torch_columns():
+    whole = st.sampled_from([torch.bfloat16, torch.float16, torch.float64, torch.int8, torch.bool, torch.complex64])
+    return whole.map(lambda dtype: torch.ones(N, 2).to(dtype))
+
+
+def masked(column):
+    array = np.asarray(column)
+    return np.ma.array(array, mask=np.arange(array.size).reshape(array.shape) % 3 == 0)
+
+
+def any_columns():
+    """Of N rows mostly."""
+    whole = [st.just(np.arange(float(N))), st.just(np.arange(N)), st.just(SPLITS), st.just(np.arange(N) // 4)]
+    whole += [arrays(scalar_dtypes(), st.just(N)), arrays(scalar_dtypes(), array_shapes(max_dims=3, max_side=3))]
+    whole += [st.sampled_from(range(len(ODD_ARRAYS))).map(lambda k: ODD_ARRAYS[k]), torch_columns(), one_of(VALUES)]
+    whole += [st.lists(one_of((*VALUES, 10**400)), min_size=N, max_size=N), st.just(np.zeros((N, 0)))]
+    return st.one_of(*whole, *(column.map(masked) for column in whole[:6]))
+
+
+def tables():
+    """With splits mostly, so that not all are refused for having none."""
+    some = st.dictionaries(st.sampled_from(FIELDS), any_columns(), max_size=4)
+    return some.flatmap(lambda table: st.sampled_from([table, {"split": SPLITS, "y": np.arange(N)} | table]))
+
+
+@settings(ALIKE, max_examples=250)
+@given(st.dictionaries(st.sampled_from(["a", "b"]), tables(), max_size=2))
+def test_any_tables_make_a_supply_or_are_refused(given_tables):
+    try:
+        supply = Supply(given_tables)
+    except InputError:
+        return
+    assert len(supply) == len(supply.splits) == len(supply.groups)
+    for field, values in supply.fields.items():
+        assert len(values) == len(supply.present[field]) == len(supply)
+        assert not values.is_floating_point() or bool(torch.isfinite(values).all())
+        assert 0 <= supply.held(field) <= len(supply)
+        assert len(supply.subset({field: supply.held(field)}, 0)[field]) == supply.held(field)
+    assert len(supply.digest) == 16
+
+
+LARGE = (10**400, -(10**400), 2**64, np.float64(2), True, 1e308, 5e-324)
+NUMBERS = st.one_of(one_of(LARGE), st.floats(), st.integers(), st.integers(-2, N))
+
+
+@settings(ALIKE, max_examples=120)
+@given(NUMBERS, NUMBERS, st.one_of(st.integers(), st.integers(-2, N), st.just(10**400)))
+def test_any_numbers_are_prices_noises_budgets_and_settings_or_are_refused(price, noise, n):
+    table = {"x": {"x": np.arange(float(N)), "y": np.arange(N) % 2, "split": SPLITS}}
+    for kind in ({"prices": {"x": price}}, {"noise": {"y": noise}}):
+        with suppress(InputError):
+            supply = Supply(table, **kind)
+            assert all(math.isfinite(told) and told >= 0 for told in (*supply.prices.values(), *supply.noise.values()))
+    for call in (
+        lambda: Supply(table).subset({"x": n}, 0),
+        lambda: Supply(table).with_noise("y", noise),
+        lambda: Fit(rates=(price,), clip=price, average=noise),
+        lambda: Fit(weight_decay=price, stage_weight=noise),
+        lambda: Fit(batch=n, n_folds=n, warmup=n),
+        lambda: checked_settings({"clutter": price}),
+    ):
+        with suppress(InputError):
+            call()
+
+
+def words():
+    """What is typed for an option: numbers and names, a sign or more between them."""
+    parts = st.one_of(one_of(TOKENS), st.sampled_from(["clutter", "noise.digit", "12", "0.5", "sum", "100,400"]))
+    return st.lists(st.tuples(parts, st.sampled_from(["", ",", "=", ";", " ", "=1,", "/"])), max_size=4).map(
+        lambda found: "".join(part + sign for part, sign in found)
+    )
+
+
+class Answered:
+    class answer:  # noqa: N801
+        field = "sum"
+
+
+@settings(ALIKE, max_examples=250)
+@given(words())
+def test_any_words_are_options_or_are_refused(text):
+    for call in (
+        lambda: [int(n) for n in numbers("--budgets", text)],
+        lambda: all(math.isfinite(n) for n in read_option("--world", text).values()),
+        lambda: read_settings(written_settings(read_settings(text))) == read_settings(text),
+        lambda: origin_of(f"digits?{text}"),
+        lambda: _labels(Answered, [text]),
+    ):
+        with suppress(InputError):
+            assert call() is not False
+
+
+@pytest.mark.parametrize("text", ["²", "sum=²", "9" * 5000, "-1", "1_0", ""])
+def test_numbers_of_labels_are_whole_numbers(text):
+    with pytest.raises(InputError, match="--labels"):
+        _labels(Answered, [text])
