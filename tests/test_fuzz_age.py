@@ -10,13 +10,13 @@ from fuzzing import FOLDER, Reader, never_breaks
 from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
 
-from seamwise.systems.age.folder import ATLAS, KEYPOINTS, MAX_MONTHS, _NAMES, once, read_folder
+from seamwise.systems.age.folder import _NAMES, ATLAS, KEYPOINTS, MAX_MONTHS, once, read_folder
 from seamwise.systems.age.reading import read_radiograph
 
 TABLE = (
     b"id,boneage,male,orig_w,orig_h,mm_per_px,patient_id\n1,94,True,711,834,.2,a\n2,30.5,0,,,,b\n3.0,,False,1,1,0.1,\n",
     "\ufeffImage ID;Bone Age;Sex\r\n1.png;94,5;M\r\n2;12;female\r\n3;;unknown\r\n".encode(),
-    "id\tbone_age_years\tgender\n1\t7.5\tMale\n2\t8\tF\n".encode(),
+    b"id\tbone_age_years\tgender\n1\t7.5\tMale\n2\t8\tF\n",
 )
 POINTS = (",".join(["id", *(f"{name}_{axis}" for name in _NAMES for axis in "xy")]) + "\n").encode()
 POINTS += ("1," + ",".join(str(k) for k in range(2 * len(_NAMES))) + "\n2" + "," * 2 * len(_NAMES) + "\n").encode()

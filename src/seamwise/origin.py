@@ -89,8 +89,9 @@ def read_settings(text: str, example: str = EXAMPLE) -> dict[str, float]:
 
 def checked_settings(world: Mapping[str, Any]) -> dict[str, float]:
     """Settings as floats. Raises TaskError naming one that is no finite number."""
+    largest: Any = sys.float_info.max  # compared before it becomes a float: a whole number may be too large for one
     for name, value in world.items():
-        if isinstance(value, bool) or not isinstance(value, Real) or not abs(value) <= sys.float_info.max:
+        if isinstance(value, bool) or not isinstance(value, Real) or not abs(value) <= largest:
             raise TaskError(f"the setting {name!r} is {value!r}", expected="a finite number")
     return {name: float(value) for name, value in world.items()}
 

@@ -292,7 +292,8 @@ class Supply:
 
 
 def _is_price(price: Any) -> bool:
-    return isinstance(price, Real) and bool(0 <= price <= sys.float_info.max)
+    largest: Any = sys.float_info.max  # compared before it becomes a float: a whole number may be too large for one
+    return isinstance(price, Real) and bool(price <= largest and not price < 0)
 
 
 def batches(n: int, size: int) -> Sequence[slice]:
