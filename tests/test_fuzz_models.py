@@ -57,7 +57,7 @@ def answers_are_whole(written):
     assert written["answer"].shape == (2, 3)
 
 
-def of_model(file, kinds, n_examples=40):
+def of_model(file, kinds, n_examples=25):
     return Reader(
         f"a model, {file}", file, lambda: [file_of(model().save, file)], asked, answers_are_whole,
         lambda folder: model().save(folder), kinds, named=FOLDER, n_examples=n_examples,
@@ -167,7 +167,7 @@ def test_any_words_for_an_option_are_taken_or_refused(tmp_path):
     put_otb(tmp_path)
     (tmp_path / "mine.py").write_text(TASK)
 
-    @settings(ALIKE, max_examples=60)
+    @settings(ALIKE, max_examples=20)
     @given(words())
     def with_words(text):
         for call in (

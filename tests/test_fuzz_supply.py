@@ -6,7 +6,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 import torch
-from fuzzing import ALIKE, ODD_ARRAYS, TOKENS, VALUES, one_of
+from fuzzing import ALIKE, FOLDER, ODD_ARRAYS, TOKENS, VALUES, Reader, file_of, never_breaks, one_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays, scalar_dtypes
@@ -113,6 +113,32 @@ def test_any_words_are_options_or_are_refused(text):
     ):
         with suppress(InputError):
             assert call() is not False
+
+
+def small():
+    table = {"x": np.arange(N, dtype=np.float32), "y": np.ma.array(np.arange(N), mask=np.arange(N) > 9)}
+    return Supply({"a": table | {"split": SPLITS}}, prices={"y": 2}, noise={"x": 0.5})
+
+
+def supply_is_whole(supply):
+    assert all(len(supply.take([field], supply.rows("train"))[field]) == N // 3 for field in supply.fields)
+    assert len(supply.digest) == 16
+    assert sum(supply.prices.values()) < math.inf
+
+
+def of_supply(file, kinds):
+    return Reader(
+        f"a supply, {file}", file, lambda: [file_of(small().save, file)], Supply.open, supply_is_whole,
+        lambda folder: small().save(folder), kinds, named=FOLDER, n_examples=40,
+    )  # fmt: skip
+
+
+READERS = (of_supply("supply.json", ("json",)), of_supply("0.npy", ()), of_supply("splits.npy", ()))
+
+
+@pytest.mark.parametrize("reader", READERS, ids=str)
+def test_saved_supplies_are_opened_or_refused(reader, tmp_path):
+    never_breaks(reader, tmp_path / FOLDER)
 
 
 @pytest.mark.parametrize("text", ["²", "sum=²", "9" * 5000, "-1", "1_0", ""])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import final
 
 from seamwise.chain import Chain, ChainNet
-from seamwise.errors import RegimeError, SupplyError, TaskError, TrainingError
+from seamwise.errors import RegimeError, TaskError, TrainingError
 from seamwise.evaluate import calibrated
 from seamwise.fit import Term, item_errors, write
 from seamwise.metrics import Target
@@ -191,7 +191,7 @@ def supply_elsewhere(task: Task, what: str | Path | Supply) -> Supply:
             expected=f"a folder, or settings of the task's world, as in {EXAMPLE}",
         )
     if (folder / "supply.json").is_file():
-        return _opened(folder)
+        return Supply.open(folder)
     return load_task(origin_of(_source(task, str(what))).name, [folder]).supply
 
 
@@ -202,12 +202,3 @@ def _source(task: Task, what: str) -> str:
             remedy="give a Supply, or a folder that Supply.save wrote; or put the task in a file",
         )
     return task.source
-
-
-def _opened(folder: Path) -> Supply:
-    try:
-        return Supply.open(folder)
-    except (OSError, ValueError, KeyError) as error:
-        raise SupplyError(
-            f"{folder}: its supply cannot be read", given=str(error), expected="what Supply.save wrote"
-        ) from None

@@ -35,7 +35,7 @@ def fit_stacked(attempts: Sequence[Attempt]) -> list[Fitted | SeamwiseError]:
     """What `fit` gives for each attempt, or the error it raises, in order.
 
     Those whose networks, examples and settings have one shape are trained together. One by one go networks with
-    buffers (batch normalisation), frozen weights or random numbers (dropout), and what torch.vmap cannot run.
+    buffers (batch normalisation), frozen or tied weights or random numbers (dropout), and what torch.vmap cannot run.
     """
     groups: dict[object, list[int]] = defaultdict(list)
     for k, attempt in enumerate(attempts):
@@ -52,12 +52,15 @@ def _shape(attempt: Attempt) -> tuple[object, ...] | None:
     plain = settings.n_devices == 1 and settings.precision == "32-true" and settings.accelerator == "cpu"
     if not plain or settings.alike or attempt.stop_at is not None:
         return None
-    if any(True for _ in net.buffers()) or not all(p.requires_grad for p in net.parameters()):
+    own = dict(net.named_parameters())
+    if any(True for _ in net.buffers()) or own.keys() != net.state_dict().keys():  # tied weights have two names
         return None
-    kinds = [(n, v.shape[1:], v.dtype) for v_ in _tables(attempt) for n, v in sorted(v_.items())]
+    if not all(p.requires_grad for p in own.values()):
+        return None
+    kinds = [(name, v.shape[1:], v.dtype) for table in _tables(attempt) for name, v in sorted(table.items())]
     return (
         net.chain.signature,
-        tuple((name, p.shape, p.dtype) for name, p in net.named_parameters()),
+        tuple((name, p.shape, p.dtype) for name, p in own.items()),
         tuple(kinds),
         len(attempt.validation),
         tuple((t.target.field, t.weight) for t in attempt.terms),

@@ -22,7 +22,7 @@ import torch
 from seamwise.errors import StorageError, SupplyError
 from seamwise.noise import are_categories, both_noises, made_noisy
 from seamwise.shapes import Bool, Int, NDArray, Tensor
-from seamwise.tables import RESERVED, SPLITS, Column, examples_of, groups_of, read_table, splits_of
+from seamwise.tables import RESERVED, SPLITS, Column, check_columns, examples_of, groups_of, read_table, splits_of
 from seamwise.trial import write_json, writing
 
 Subset = Mapping[str, NDArray]
@@ -274,8 +274,16 @@ class Supply:
 
     @classmethod
     def open(cls, folder: Path) -> "Supply":
-        """Map what `save` wrote; nothing is read until it is needed."""
+        """Map what `save` wrote; nothing is read until it is needed. Raises SupplyError where the folder is another."""
+        try:
+            supply = cls._mapped(folder)
+        except Exception as error:  # a broken file raises many kinds
+            given, expected = f"{type(error).__name__}: {error}", "what Supply.save wrote"
+            raise SupplyError(f"{folder}: its supply cannot be read", given=given, expected=expected) from None
+        return supply
 
+    @classmethod
+    def _mapped(cls, folder: Path) -> "Supply":
         def mapped(name: str) -> NDArray:
             # mode "c": torch wants a writable array; writes would stay in this process
             array: NDArray = np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False)
@@ -287,7 +295,11 @@ class Supply:
         supply.fields = {field: torch.from_numpy(mapped(str(k))) for k, field in numbered}
         supply.present = {field: torch.from_numpy(mapped(f"{k}.present")) for k, field in numbered}
         supply.groups, supply.splits = np.asarray(mapped("groups")), np.asarray(mapped("splits"))
-        supply.prices, supply.noise = described["prices"], described.get("noise", {})
+        supply.prices = {field: float(described["prices"][field]) for field in supply.fields}
+        supply.noise = {field: float(noise) for field, noise in described.get("noise", {}).items()}
+        check_columns(supply.fields, supply.present, supply.groups, supply.splits)
+        if not all(map(_is_price, (*supply.prices.values(), *supply.noise.values()))):
+            raise ValueError("its prices or noises are no finite numbers of 0 or more")
         return supply
 
 

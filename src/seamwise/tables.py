@@ -229,3 +229,14 @@ def _divided(groups: Int[NDArray, "n k"]) -> Int[NDArray, " n"]:
     bounds = np.round(np.array([0.6, 0.8]) * len(names)).astype(int)
     split_of: NDArray = np.digitize(np.argsort(shuffled), bounds).astype(np.int64)
     return np.asarray(split_of[np.searchsorted(names, cluster)])
+
+
+def check_columns(
+    fields: Mapping[str, Tensor], present: Mapping[str, Tensor], groups: NDArray, splits: NDArray
+) -> None:
+    """That columns which were read again are of the same examples. Raises ValueError."""
+    n = len(splits)
+    fit = groups.ndim == 2 and all(len(column) == n for column in (groups, *fields.values()))
+    fit &= all(there.shape == (n,) and there.dtype == torch.bool for there in present.values())
+    if not fit or groups.dtype.kind != "i" or not np.isin(splits, range(len(SPLITS))).all():
+        raise ValueError(f"its columns do not fit {n} examples in splits")
