@@ -5,8 +5,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from fuzzing import ALIKE, FOLDER, Reader, never_breaks
-from hypothesis import given, settings
+from fuzzing import FOLDER, Reader, Rule, always_holds, never_breaks
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -32,10 +31,8 @@ def curves(draw, errors=ERRORS):
     return np.array(n), error, np.array(draw(st.lists(asked, min_size=1, max_size=6)))
 
 
-@settings(ALIKE, max_examples=50)
-@given(curves(), st.randoms(use_true_random=False))
-def test_any_curve_has_a_sound_forecast(curve, random):
-    n, error, at = curve
+def forecast_is_sound(drawn):
+    (n, error, at), random = drawn
     found = forecast(n, error, at)
     q = found.quantile(LEVELS)
     order = random.sample(range(len(at)), len(at))
@@ -43,7 +40,7 @@ def test_any_curve_has_a_sound_forecast(curve, random):
     if np.isnan(error).all():
         assert found.abstains.all()
         assert np.isnan(q).all()
-        return
+        return True
     assert np.isfinite(q).all()
     assert (q >= 0).all()
     assert (np.diff(q, axis=0) >= 0).all()
@@ -52,37 +49,52 @@ def test_any_curve_has_a_sound_forecast(curve, random):
     assert np.isfinite(drawn).all()
     assert (drawn >= 0).all()
     assert bool(found.reason) == bool(found.abstains.any())
+    return True
 
 
-@settings(ALIKE, max_examples=20)
-@given(curves(st.one_of(st.floats(0.05, 1), st.just(np.nan))), st.floats(0.1, 100))
-def test_the_unit_of_the_error_does_not_matter(curve, times):
-    n, error, at = curve
+def unit_of_errors_does_not_matter(drawn):
+    (n, error, at), times = drawn
     one, other = forecast(n, error, at), forecast(n, times * error, at)
     np.testing.assert_allclose(other.quantile(LEVELS), times * one.quantile(LEVELS), rtol=2e-3, atol=2e-3 * times)
+    return True
 
 
-@settings(ALIKE, max_examples=20)
-@given(curves(st.floats(0.01, 1)), st.integers(-3, 3))
-def test_the_unit_of_the_labels_does_not_matter(curve, power):
-    n, error, at = curve
+def unit_of_labels_does_not_matter(drawn):
+    (n, error, at), power = drawn
     times = 2.0**power
     one, other = forecast(n, error, at), forecast(times * n, error, times * at)
     np.testing.assert_allclose(other.quantile(LEVELS), one.quantile(LEVELS), rtol=1e-6, atol=1e-9)
+    return True
 
 
 ODD = st.one_of(st.text(max_size=3), st.floats(), st.integers(-2, 9), st.just(10**400), st.booleans(), st.just(1j))
 ANYTHING = st.one_of(ODD, st.lists(ODD, max_size=3), st.lists(st.lists(st.floats() | ODD, max_size=2), max_size=3))
 
 
-@settings(ALIKE, max_examples=120)
-@given(ANYTHING, ANYTHING, ANYTHING)
-def test_anything_else_is_refused(n, error, at):
+def is_forecast(drawn):
     try:
-        found = forecast(n, error, at)
+        found = forecast(*drawn)
     except InputError:
-        return
+        return False
     assert found.quantiles.shape == (400, len(found.at))
+    return True
+
+
+NOISY = curves(st.one_of(st.floats(0.05, 1), st.just(np.nan)))
+RULES = (
+    Rule("forecasts", st.tuples(curves(), st.randoms(use_true_random=False)), forecast_is_sound, 50),
+    Rule("forecasts, unit of errors", st.tuples(NOISY, st.floats(0.1, 100)), unit_of_errors_does_not_matter, 20),
+    Rule(
+        "forecasts, unit of labels", st.tuples(curves(st.floats(0.01, 1)), st.integers(-3, 3)),
+        unit_of_labels_does_not_matter, 20,
+    ),
+    Rule("forecasts of anything", st.tuples(ANYTHING, ANYTHING, ANYTHING), is_forecast, 120),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+def test_forecasts_are_sound_or_refused(rule):
+    always_holds(rule)
 
 
 @cache

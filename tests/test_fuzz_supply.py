@@ -6,8 +6,8 @@ from contextlib import suppress
 import numpy as np
 import pytest
 import torch
-from fuzzing import ALIKE, FOLDER, ODD_ARRAYS, TOKENS, VALUES, Reader, file_of, never_breaks, one_of
-from hypothesis import given, settings
+from faulty import ODD_ARRAYS, TOKENS, VALUES, one_of
+from fuzzing import FOLDER, Reader, Rule, always_holds, file_of, never_breaks
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays, scalar_dtypes
 
@@ -48,13 +48,11 @@ def tables():
     return some.flatmap(lambda table: st.sampled_from([table, {"split": SPLITS, "y": np.arange(N)} | table]))
 
 
-@settings(ALIKE, max_examples=250)
-@given(st.dictionaries(st.sampled_from(["a", "b"]), tables(), max_size=2))
-def test_any_tables_make_a_supply_or_are_refused(given_tables):
+def is_a_supply(some_tables):
     try:
-        supply = Supply(given_tables)
+        supply = Supply(some_tables)
     except InputError:
-        return
+        return False
     assert len(supply) == len(supply.splits) == len(supply.groups)
     for field, values in supply.fields.items():
         assert len(values) == len(supply.present[field]) == len(supply)
@@ -62,30 +60,42 @@ def test_any_tables_make_a_supply_or_are_refused(given_tables):
         assert 0 <= supply.held(field) <= len(supply)
         assert len(supply.subset({field: supply.held(field)}, 0)[field]) == supply.held(field)
     assert len(supply.digest) == 16
+    return True
 
 
 LARGE = (10**400, -(10**400), 2**64, np.float64(2), True, 1e308, 5e-324)
 NUMBERS = st.one_of(one_of(LARGE), st.floats(), st.integers(), st.integers(-2, N))
 
 
-@settings(ALIKE, max_examples=120)
-@given(NUMBERS, NUMBERS, st.one_of(st.integers(), st.integers(-2, N), st.just(10**400)))
-def test_any_numbers_are_prices_noises_budgets_and_settings_or_are_refused(price, noise, n):
+WHOLE = st.one_of(st.integers(), st.integers(-2, N), st.just(10**400))
+
+
+def n_taken(*calls):
+    """How many of them are not refused."""
+    n = 0
+    for call in calls:
+        with suppress(InputError):
+            assert call() is not False
+            n += 1
+    return n
+
+
+def are_numbers(drawn):
+    """Of prices, noises, budgets and settings."""
+    price, noise, n = drawn
     table = {"x": {"x": np.arange(float(N)), "y": np.arange(N) % 2, "split": SPLITS}}
     for kind in ({"prices": {"x": price}}, {"noise": {"y": noise}}):
         with suppress(InputError):
             supply = Supply(table, **kind)
             assert all(math.isfinite(told) and told >= 0 for told in (*supply.prices.values(), *supply.noise.values()))
-    for call in (
+    return n_taken(
         lambda: Supply(table).subset({"x": n}, 0),
         lambda: Supply(table).with_noise("y", noise),
         lambda: Fit(rates=(price,), clip=price, average=noise),
         lambda: Fit(weight_decay=price, stage_weight=noise),
         lambda: Fit(batch=n, n_folds=n, warmup=n),
         lambda: checked_settings({"clutter": price}),
-    ):
-        with suppress(InputError):
-            call()
+    )
 
 
 def words():
@@ -101,18 +111,26 @@ class Answered:
         field = "sum"
 
 
-@settings(ALIKE, max_examples=250)
-@given(words())
-def test_any_words_are_options_or_are_refused(text):
-    for call in (
+def are_options(text):
+    return n_taken(
         lambda: [int(n) for n in numbers("--budgets", text)],
         lambda: all(math.isfinite(n) for n in read_option("--world", text).values()),
         lambda: read_settings(written_settings(read_settings(text))) == read_settings(text),
         lambda: origin_of(f"digits?{text}"),
         lambda: _labels(Answered, [text]),
-    ):
-        with suppress(InputError):
-            assert call() is not False
+    )
+
+
+RULES = (
+    Rule("tables", st.dictionaries(st.sampled_from(["a", "b"]), tables(), max_size=2), is_a_supply, 250),
+    Rule("numbers", st.tuples(NUMBERS, NUMBERS, WHOLE), are_numbers, 120),
+    Rule("options", words(), are_options, 250),
+)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+def test_what_is_given_is_taken_or_refused(rule):
+    always_holds(rule)
 
 
 def small():

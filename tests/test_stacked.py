@@ -78,7 +78,44 @@ class Looping(nn.Module):
         return self.layer(x if float(x.detach().mean()) > -9 else -x).softmax(-1)
 
 
-@pytest.mark.parametrize("module", [Dropping, Normed, Looping])
+class Masked(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer, self.mask = nn.Linear(4, 3), torch.rand(4)
+
+    def forward(self, x):
+        return self.layer(x * self.mask).softmax(-1)
+
+
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.one, self.two, self.last = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 3)
+        self.two.weight = self.one.weight
+
+    def forward(self, x):
+        return self.last(self.two(self.one(x).tanh())).softmax(-1)
+
+
+class Centred(nn.Module):
+    """Looks across the batch: no other training's examples may be in it."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.layer(x - x.mean(0)).softmax(-1)
+
+
+def test_examples_of_other_trainings_are_in_no_batch():
+    stages = (Learned("look", Centred, "x", colour), both, judge, tell_name)
+    asked = attempts(make_task(stages), "endtoend", [{"answer": 3}, {"answer": 5}])
+    for attempt, together in zip(asked, fit_stacked(asked), strict=True):
+        assert_same(fit(attempt), together)
+
+
+@pytest.mark.parametrize("module", [Dropping, Normed, Looping, Masked, Tied])
 def test_what_cannot_be_stacked_goes_one_by_one(module):
     stages = (Learned("look", module, "x", colour), both, judge, tell_name)
     asked = attempts(make_task(stages), "endtoend", [{"answer": 48}])
@@ -129,3 +166,10 @@ def test_what_a_gathered_job_raises_comes_out():
 
     with pytest.raises(ValueError, match="no"):
         run_gathered([wrong])
+
+    def no_network():
+        raise KeyError("no network")
+
+    (attempt,) = attempts(make_task(), "direct", [{"answer": 48}], seeds=[0])
+    with pytest.raises(KeyError, match="no network"):
+        run_gathered([lambda fitting: fitting(replace(attempt, make=no_network)), lambda fitting: fitting(attempt)])

@@ -15,7 +15,8 @@ import numpy as np
 
 from seamwise.actors import SEEN, Actor, Desk, Kit, News
 from seamwise.connection import check_way, connected, n_places, places_now
-from seamwise.errors import SeamwiseError, StorageError, TrainingError
+from seamwise.errors import RunError, SeamwiseError, StorageError, TrainingError
+from seamwise.items import Items
 from seamwise.pool import RETRY_S, At, Finished, More, packed
 from seamwise.storage import Storage
 from seamwise.supply import Supply
@@ -178,13 +179,19 @@ class Crew:
                 self._todo.append(spec)
 
     def _fetched(self, spec: Spec, finished: Finished) -> bool:
+        """Whether the storage had the trial; what is damaged there is run again, and put there anew."""
         assert self._storage is not None
         told = self._storage.get(f"trials/{spec.id}.json")
         items = self._storage.get(f"predictions/{spec.id}.npz")
         if told is None or items is None:
             return False
-        trial = Trial.model_validate_json(told)
-        write_whole(self._run / "predictions" / f"{spec.id}.npz", items)
+        place = self._run / "predictions" / f"{spec.id}.npz"
+        write_whole(place, items)
+        try:
+            trial = Trial.model_validate_json(told)
+            Items(place)["error"]
+        except (ValueError, KeyError, RunError):
+            return False
         finished(trial, trial.seconds)
         return True
 

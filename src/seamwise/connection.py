@@ -1,6 +1,7 @@
 """The connection to a Ray cluster, and how many workers it has places for."""
 
 import logging
+import math
 import os
 import socket
 from collections.abc import Iterator
@@ -9,13 +10,14 @@ from typing import Any
 
 from seamwise.errors import InputError, TaskError
 from seamwise.settings import Fit
-from seamwise.storage import missing
+from seamwise.storage import Storage, missing
 
 REACH_S = 5.0  # for the cluster's address to answer
+LEAST_SHARE = 1e-4  # of a GPU: Ray counts in no smaller ones
 
 
 def check_way(on: str, storage: str | None, gpus: float, fit: Fit) -> None:
-    """Raises TaskError where a study cannot be run so, whatever the cluster."""
+    """Raises InputError or StorageError where a study cannot be run so, whatever the cluster."""
     if fit.n_devices > 1:
         raise TaskError(
             f"a study of trainings on {fit.n_devices} devices each",
@@ -25,10 +27,12 @@ def check_way(on: str, storage: str | None, gpus: float, fit: Fit) -> None:
         raise TaskError(f"a study on {on!r}", expected="processes or ray")
     if on == "processes" and (storage is not None or gpus):
         raise TaskError("a storage or GPU shares, of processes of this machine", remedy='give on="ray" (--on ray)')
-    if gpus < 0 or (gpus > 1 and gpus != int(gpus)):
+    if not (gpus == 0 or LEAST_SHARE <= gpus <= 1 or (math.isfinite(gpus) and gpus > 1 and gpus == int(gpus))):
         raise TaskError(f"{gpus:g} GPUs a worker", expected="a share of one, .25 say, or a whole number")
     if gpus and fit.accelerator == "cpu":
         raise TaskError(f"{gpus:g} GPUs a worker, and a task that trains on none", remedy="give --accelerator cuda")
+    if storage is not None:
+        Storage(storage).check()
 
 
 @contextmanager

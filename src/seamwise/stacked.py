@@ -14,13 +14,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import accumulate
 from typing import TypeVar, final
 
+import numpy as np
 import torch
 from torch import nn
 from torch.func import functional_call, vmap
 
-from seamwise.errors import SeamwiseError
 from seamwise.fit import Attempt, Examples, Fitted, Fitting, fit, fitted, item_losses, scored, shuffled
-from seamwise.shapes import Bool, Float, Int, Tensor
+from seamwise.shapes import Bool, Float, Tensor
 from seamwise.stopping import Look, Stopping
 
 Stack = dict[str, Tensor]
@@ -31,16 +31,17 @@ Result = TypeVar("Result")
 BETAS, EPSILON = (0.9, 0.999), 1e-8  # torch's defaults, which Attempt.at takes
 
 
-def fit_stacked(attempts: Sequence[Attempt]) -> list[Fitted | SeamwiseError]:
+def fit_stacked(attempts: Sequence[Attempt]) -> list[Fitted | Exception]:
     """What `fit` gives for each attempt, or the error it raises, in order.
 
     Those whose networks, examples and settings have one shape are trained together. One by one go networks with
-    buffers (batch normalisation), frozen or tied weights or random numbers (dropout), and what torch.vmap cannot run.
+    buffers (batch normalisation), tensors of their own, frozen or tied weights or random numbers (dropout), trainings
+    that are watched, and what torch.vmap cannot run.
     """
     groups: dict[object, list[int]] = defaultdict(list)
     for k, attempt in enumerate(attempts):
         groups[_shape(attempt) or k].append(k)
-    results: dict[int, Fitted | SeamwiseError] = {}
+    results: dict[int, Fitted | Exception] = {}
     for members in groups.values():
         results |= dict(zip(members, _fit_group([attempts[k] for k in members]), strict=True))
     return [results[k] for k in range(len(attempts))]
@@ -55,13 +56,16 @@ def _shape(attempt: Attempt) -> tuple[object, ...] | None:
     own = dict(net.named_parameters())
     if any(True for _ in net.buffers()) or own.keys() != net.state_dict().keys():  # tied weights have two names
         return None
-    if not all(p.requires_grad for p in own.values()):
+    if attempt.watch is not None or not all(p.requires_grad for p in own.values()):
         return None
+    if any(isinstance(value, Tensor | np.ndarray) for module in net.modules() for value in vars(module).values()):
+        return None  # each network has its own, and nothing says which is which
     kinds = [(name, v.shape[1:], v.dtype) for table in _tables(attempt) for name, v in sorted(table.items())]
     return (
         net.chain.signature,
         tuple((name, p.shape, p.dtype) for name, p in own.items()),
         tuple(kinds),
+        min(len(attempt.train), settings.batch),
         len(attempt.validation),
         tuple((t.target.field, t.weight) for t in attempt.terms),
         attempt.chosen_by.field,
@@ -73,18 +77,18 @@ def _tables(attempt: Attempt) -> tuple[dict[str, Tensor], ...]:
     return attempt.train.inputs, attempt.train.labels, attempt.validation.inputs, attempt.validation.labels
 
 
-def _fit_group(attempts: Sequence[Attempt]) -> list[Fitted | SeamwiseError]:
+def _fit_group(attempts: Sequence[Attempt]) -> list[Fitted | Exception]:
     """Together where that works, one by one otherwise."""
     tries: dict[float, list[Fitted | str]] = {}
     if len(attempts) > 1:
         try:
             tries = {rate: Together(attempts, rate).run() for rate in attempts[0].settings.rates}
-        except (RuntimeError, ValueError, TypeError, SeamwiseError):  # what is at fault is told where it goes alone
+        except Exception:  # what is at fault is told where it goes alone
             tries = {}
     return [_best(attempt, {rate: found[k] for rate, found in tries.items()}) for k, attempt in enumerate(attempts)]
 
 
-def _best(attempt: Attempt, tried: dict[float, Fitted | str]) -> Fitted | SeamwiseError:
+def _best(attempt: Attempt, tried: dict[float, Fitted | str]) -> Fitted | Exception:
     def at(rate: float) -> Fitted:
         found = tried[rate]
         if isinstance(found, str):
@@ -93,7 +97,7 @@ def _best(attempt: Attempt, tried: dict[float, Fitted | str]) -> Fitted | Seamwi
 
     try:
         return attempt.best(at) if tried else fit(attempt)
-    except SeamwiseError as error:
+    except Exception as error:  # it is that training's alone
         return error
 
 
@@ -130,12 +134,20 @@ def run_gathered(jobs: Sequence[Callable[[Fitting], Result]]) -> list[Result]:
                 more.acquire()
             asked = [waiting.pop(k) for k in sorted(waiting)]
             n_at_work = len(asked)
-            for (_, future), found in zip(asked, fit_stacked([attempt for attempt, _ in asked]), strict=True):
-                if isinstance(found, SeamwiseError):
-                    future.set_exception(found)
-                else:
+            for (_, future), found in zip(asked, _fitted([attempt for attempt, _ in asked]), strict=True):
+                if isinstance(found, Fitted):
                     future.set_result(found)
+                else:
+                    future.set_exception(found)
     return [result.result() for result in results]
+
+
+def _fitted(attempts: Sequence[Attempt]) -> Sequence[Fitted | BaseException]:
+    """As `fit_stacked`; what ends it, be it Ctrl-C, ends every job that waits."""
+    try:
+        return fit_stacked(attempts)
+    except BaseException as error:
+        return [error] * len(attempts)
 
 
 @final
@@ -173,9 +185,9 @@ class Together:
         return self.results
 
     def _step(self, step: int) -> Float[Tensor, " training"]:
-        settings, (rows, there) = self.settings, self._batch()
+        settings = self.settings
+        rows = torch.stack([next(self.orders[k])[1] + self.starts[k] for k in self.at_work])
         inputs, labels, known = ({name: v[rows] for name, v in part.items()} for part in self.examples)
-        known = {name: v & there for name, v in known.items()}
         weights = self._named(self.optimizer.weights)
         losses: Tensor = vmap(self._loss, randomness="error")(weights, inputs, labels, known)
         (gradient,) = torch.autograd.grad(losses.sum(), self.optimizer.weights)
@@ -187,12 +199,6 @@ class Together:
         share = min(settings.average, step / (9 + step))  # as fit.Average has it
         self.average.lerp_(self.optimizer.weights.detach(), 1 - share)
         return losses.detach()
-
-    def _batch(self) -> tuple[Int[Tensor, "training batch"], Bool[Tensor, "training batch"]]:
-        """The next rows of each training, and which of them count: with fewer examples than a batch holds, not all."""
-        batches = [next(self.orders[k])[1] + self.starts[k] for k in self.at_work]
-        rows = nn.utils.rnn.pad_sequence(batches, batch_first=True, padding_value=-1)
-        return rows, rows >= 0
 
     def _named(self, flat: Float[Tensor, "training weight"]) -> Stack:
         parts = torch.split(flat, [shape.numel() for shape in self.shapes.values()], 1)

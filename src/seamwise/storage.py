@@ -25,6 +25,8 @@ class Storage:
     """
 
     def __init__(self, url: str) -> None:
+        if not url.strip():
+            raise InputError("--storage: nothing was given", expected="a folder, or a URL as in s3://bucket/path")
         try:
             from fsspec.core import url_to_fs
         except ImportError:
@@ -40,6 +42,12 @@ class Storage:
         kinds = {self._files.protocol} if isinstance(self._files.protocol, str) else set(self._files.protocol)
         self._is_bucket = bool(WHOLE & kinds)
         self.url = str(self._files.unstrip_protocol(self._root))  # a folder's whole path
+
+    def check(self) -> None:
+        """Raises StorageError where nothing can be written."""
+        name = f"seen/{uuid.uuid4().hex}"
+        self.put(name, b"")
+        self.remove(name)
 
     def get(self, name: str) -> bytes | None:
         """A file's content, None where there is none. Raises StorageError where it cannot be read."""

@@ -236,7 +236,7 @@ def check_columns(
 ) -> None:
     """That columns which were read again are of the same examples. Raises ValueError."""
     n = len(splits)
-    fit = groups.ndim == 2 and all(len(column) == n for column in (groups, *fields.values()))
+    fit = groups.ndim == 2 and len(groups) == n and all(len(column) == n for column in fields.values())
     fit &= all(there.shape == (n,) and there.dtype == torch.bool for there in present.values())
     if not fit or groups.dtype.kind != "i" or not np.isin(splits, range(len(SPLITS))).all():
         raise ValueError(f"its columns do not fit {n} examples in splits")

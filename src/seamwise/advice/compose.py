@@ -33,9 +33,7 @@ def advise(study: Study, at: Sequence[int] = (), prices: Mapping[str, float] | N
         if not isinstance(n, int) or not 1 <= n <= MOST_LABELS:
             raise InputError(f"advice at {n} labels", expected=f"a whole number, 1 to {MOST_LABELS:,}")
     priced = _priced(study.record, prices or {})
-    found, best, stages, raced = outlooks(study, at), best_now(study), stage_costs(study), stopped(study)
-    if raced is not None and best is not None:
-        best = best.model_copy(update={"probability": raced.probability})
+    found, best, stages = outlooks(study, at), best_now(study), stage_costs(study)
     passed = passings(found) if found is not None else []
     offers = purchases(study, found, priced) if found is not None else ()
     advice = Advice(
@@ -50,7 +48,7 @@ def advise(study: Study, at: Sequence[int] = (), prices: Mapping[str, float] | N
         n=study.compared_at,
         at=found.at if found is not None else (),
         best_now=best,
-        stopped=raced,
+        stopped=stopped(study),
         p_best=found.records() if found is not None else (),
         crossovers=tuple(crossover(study, p) for p in passed if p.is_told),
         stages=stages,

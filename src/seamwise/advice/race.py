@@ -78,14 +78,17 @@ def _draws(study: Study, rows: Sequence[Row], n: int) -> Float[NDArray, "rows dr
     residuals = [np.log(m.clip(1e-9) / m.mean().clip(1e-9)) for m in means]
     freedom = WEIGHT + sum(len(m) - 1 for m in means)
     spread = np.sqrt((WEIGHT * USUAL**2 + sum(float((r**2).sum()) for r in residuals)) / freedom)
-    return np.stack([_drawn(study, e, spread / np.sqrt(len(e))) for e in errors])
+    half = (
+        0.5 * max(float(e.max()) for e in errors) / errors[0].shape[1]
+    )  # an item: no error at all is no proof of none
+    return np.stack([_drawn(study, e, spread / np.sqrt(len(e)), half) for e in errors])
 
 
-def _drawn(study: Study, errors: Float[NDArray, "seeds items"], spread: float) -> Float[NDArray, " draws"]:
+def _drawn(study: Study, errors: Float[NDArray, "seeds items"], spread: float, half: float) -> Float[NDArray, " draws"]:
     """Rows that answer alike share their chance: they need not be told apart."""
     rng = np.random.default_rng(zlib.crc32(errors.tobytes()))
     noise = rng.standard_normal(study.bootstrap.n_draws) * spread
-    return np.asarray(study.bootstrap.means(errors.mean(0, keepdims=True)) * np.exp(noise))
+    return np.asarray((study.bootstrap.means(errors.mean(0, keepdims=True)) + half) * np.exp(noise))
 
 
 def stopped(study: Study) -> Stopped | None:
@@ -94,18 +97,21 @@ def stopped(study: Study) -> Stopped | None:
     if record.sure is None or not left_out or study.missing:
         return None
     top = max(record.budgets)
-    n_seeds = {row: len(study.at(row, top)) for row in study.rows}
+    n_tried = {row: sum(t.row == row and t.budget == record.full[top] for t in study.trials) for row in study.rows}
     now = standing(study, study.rows)
-    dropped = [row for row in now.chances if n_seeds[row] < max(n_seeds.values())]
+    if now.best is None:
+        return None
+    dropped = [row for row in study.rows if n_tried[row] < max(n_tried.values())]
     return Stopped(
+        way=way_of(study, now.best),
         sure=record.sure,
         probability=now.probability,
         n=top,
         n_left_out=len(left_out),
         n_planned=len(record.trials),
         dropped=tuple(
-            Dropped(way=way_of(study, row), p_best=now.chances[row])
-            for row in sorted(dropped, key=lambda row: -now.chances[row])
+            Dropped(way=way_of(study, row), p_best=now.chances.get(row, 0.0))
+            for row in sorted(dropped, key=lambda row: -now.chances.get(row, 0.0))
         ),
     )
 
@@ -213,6 +219,7 @@ class _Race:
         together = np.cumsum([chances[row] for row in order])
         racing = {row for row, p in zip(order, together, strict=True) if p > 1 - self.sure}
         racing |= {(v, "tuned") for v, regime in racing if regime == "independent"} & chances.keys()
+        racing |= {row for row in self.cells if row not in chances and 0 < self.n_tried(row) < FEWEST_SEEDS}  # failed
         return [row for row in self.cells if row in racing]
 
     @property
@@ -225,16 +232,20 @@ class _Race:
     @property
     def curves(self) -> list[Planned]:
         """A first seed at each smaller budget, of the ways with as many seeds at the largest as any has."""
-        n_seeds = {row: len(self.study.at(row, self.budgets[-1])) for row in self.cells}
-        rows = [row for row in self.cells if n_seeds[row] == max(n_seeds.values()) > 0]
+        most = max(self.n_tried(row) for row in self.cells)
+        rows = [r for r in self.cells if self.n_tried(r) == most and self.study.at(r, self.budgets[-1])]
         own = [t for row in rows for n in self.budgets[:-1] for t in self.cells[row][n][:1]]
         return [t for t in own if t.id not in self.seen]
+
+    def n_tried(self, row: Row) -> int:
+        """Seeds at the largest budget, failed ones too."""
+        return sum(t.id in self.seen for t in self.cells[row][self.budgets[-1]])
 
     @property
     def is_over(self) -> bool:
         """Whether the choice is made: from two seeds at the largest budget on, of every way that races."""
-        cells = [[t.id in self.seen for t in self.cells[row][self.budgets[-1]]] for row in self.racing]
-        enough = all(sum(cell) >= min(FEWEST_SEEDS, len(cell)) for cell in cells)
+        done = {row: len(self.study.at(row, self.budgets[-1])) for row in self.racing}
+        enough = all(n >= min(FEWEST_SEEDS, n + len(self.left(row))) for row, n in done.items())
         return bool(self.seen) and enough and self.standing.probability >= self.sure
 
     @cached_property

@@ -198,10 +198,10 @@ class Dropped(OfWay):
     p_best: float
 
 
-class Stopped(Said):
-    """A study that stops when it is sure: what it left out.
+class Stopped(OfWay):
+    """A study that stops when it is sure: the way it chose, and what it left out.
 
-    sure: the probability asked for. probability: that no way is better than the best at the largest budget
+    sure: the probability asked for. probability: that no way is better at the largest budget
     """
 
     sure: float

@@ -65,11 +65,12 @@ def _stopped(advice: Advice) -> Iterator[str]:
     raced = advice.stopped
     if raced is None:
         return
+    where = f"no way is better than {raced.way.name} with {_labels(raced.n, advice.vary)}: {_sure(raced.probability)}"
     left_out = f"{raced.n_left_out:,} of {raced.n_planned:,} trials were not run"
     if raced.probability >= raced.sure:
-        yield f"The study stopped once that probability was {raced.sure:g}: {left_out}."
+        yield f"The study stopped when it was sure ({where}, {raced.sure:g} was asked for); {left_out}."
     else:
-        yield f"Short of {raced.sure:g}, but what is left would not tell more of it: {left_out}."
+        yield f"Not as sure as asked for ({where}, not {raced.sure:g}), but more trials tell no more; {left_out}."
     if raced.dropped:
         told = _listed([f"{d.way.name} ({_sure(d.p_best)})" for d in raced.dropped])
         yield f"Run no further with {_labels(raced.n, advice.vary)}, as unlikely to be the best: {told}."
