@@ -23,6 +23,7 @@ from seamwise.runs import Row, Study
 
 FEWEST_SEEDS = 2  # of a way that is chosen: one tells nothing of how much seeds differ
 USUAL, WEIGHT = 0.12, 4  # seeds differ by so much of the error, says experience with the weight of so many seeds
+SMALL = 0.01  # of the trivial predictor's error: what errors near 0 differ by is no measure of seeds
 
 
 @runtime_checkable
@@ -75,7 +76,8 @@ def _draws(study: Study, rows: Sequence[Row], n: int) -> Float[NDArray, "rows dr
     """
     errors = [study.errors(row, n) for row in rows]
     means = [e.mean(1) for e in errors]
-    residuals = [np.log(m.clip(1e-9) / m.mean().clip(1e-9)) for m in means]
+    small = max(SMALL * study.record.trivial, 1e-9)
+    residuals = [np.log((m + small) / (m.mean() + small)) for m in means]
     freedom = WEIGHT + sum(len(m) - 1 for m in means)
     spread = np.sqrt((WEIGHT * USUAL**2 + sum(float((r**2).sum()) for r in residuals)) / freedom)
     half = (

@@ -126,6 +126,8 @@ def _likely_caption(told: Told, shown: list[dict[str, Any]], several: bool) -> s
     says = [f"How probably each way has the least error with {last:,} labels of {told.advice.vary}."]
     if len({r["n"] for r in shown}) > 1:
         says = [f"How probably each way has the least error, by labels of {told.advice.vary}: the height of its band."]
+    if told.advice.stopped is not None and len({r["n"] for r in shown}) > 1:
+        says.append("The study stopped when it was sure: with fewer labels only the ways that were run there compare.")
     if several:
         says.append("What a panel leaves empty belongs to the other variants.")
     if "forecast" in parts:
