@@ -33,7 +33,7 @@ def run(task, tmp_path_factory):
     run = tmp_path_factory.mktemp("runs") / "tiny"
     plan = make_plan(task, budgets=[96], n_seeds=1, regimes=REGIMES, halvings=False)
     run.mkdir()
-    _open_run(run, task, plan, "")
+    _open_run(run, task, plan, "", None)
     TrialLog(run / "trials.jsonl").append([run_trial(task, spec, run) for spec in plan.specs])
     return run
 

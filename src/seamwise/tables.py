@@ -168,6 +168,7 @@ def groups_of(
     given = {
         name: table["group"][0].reshape(len(table["group"][0]), -1) for name, table in read.items() if "group" in table
     }
+    given = {name: keys for name, keys in given.items() if keys.shape[1]}  # no column says nothing
     if not given:
         return np.arange(n)[:, None], list(range(n))
     width = max(keys.shape[1] for keys in given.values())
